@@ -1,0 +1,103 @@
+# make            build (release)
+# make install    put every file in its place: DESTDIR= for packages, PREFIX=/usr
+# make uninstall  remove them; /etc/banjour and /var/lib/banjour stay
+# make demo       see it work, in a guest that is gone afterwards
+# make test       all tests, those in guests too
+# make check      formatting, lints, documentation
+#
+# build, demo and test install the Debian packages that they need, and say so; INSTALL_DEPS=no refuses that.
+
+DESTDIR =
+PREFIX = /usr
+INSTALL_DEPS = yes
+# Installing makes firewalld reload once, if it doesn't know banjour's ipsets yet; "no" leaves that to you.
+FIREWALLD_RELOAD = yes
+CARGO = cargo
+
+export INSTALL_DEPS
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+target = $(or $(CARGO_TARGET_DIR),target)
+binaries = $(target)/release/banjour $(target)/release/banjourd
+prefix = $(DESTDIR)$(PREFIX)
+config = $(DESTDIR)/etc/banjour/banjour.toml
+# What only root may do, when somebody else builds and tests.
+sudo = $(if $(filter-out 0,$(shell id -u)),sudo)
+
+# mode, files, directory below PREFIX
+define files
+755 $(target)/release/banjour                bin
+755 $(target)/release/banjourd               libexec/banjour
+644 src/filter/*.toml                        lib/banjour/filters
+644 units/banjour.service                    lib/systemd/system
+644 units/banjour.catalog                    lib/systemd/catalog
+644 units/sysusers.d/banjour.conf            lib/sysusers.d
+644 units/org.banjour.Banjour1.service       share/dbus-1/system-services
+644 policy/dbus/org.banjour.Banjour1.conf    share/dbus-1/system.d
+644 policy/polkit/org.banjour.Banjour1.policy share/polkit-1/actions
+644 policy/polkit/50-banjour.rules           share/polkit-1/rules.d
+644 policy/firewalld/ipsets/banjour-ipv4.xml lib/firewalld/ipsets
+644 policy/firewalld/ipsets/banjour-ipv6.xml lib/firewalld/ipsets
+644 policy/firewalld/policies/banjour.xml    lib/firewalld/policies
+endef
+export files
+
+.PHONY: build install uninstall live demo test check
+
+build:
+	@tests/setup build
+	$(CARGO) build --release --locked
+
+# Builds where nothing was built yet; never again, since root may have no Rust.
+$(binaries) &:
+	$(MAKE) build
+
+install: $(binaries)
+	@set -e; echo "$$files" | while read -r mode from to; do \
+	    for file in $$from; do \
+	        install -D --mode=$$mode --target-directory=$(prefix)/$$to $$file; echo $(prefix)/$$to/$${file##*/}; \
+	    done; \
+	done
+	@sed -i 's|/usr/libexec|$(PREFIX)/libexec|' $(prefix)/lib/systemd/system/banjour.service
+	@# The defaults, commented out, so that an update can change those that nobody has set.
+	@[ -e $(config) ] || { sed 's/^[^#]/#&/' src/config/banjour.toml | install -D --mode=644 /dev/stdin $(config); echo $(config); }
+	@[ -n "$(DESTDIR)" ] || $(MAKE) --no-print-directory live
+	@[ -n "$(DESTDIR)" ] || if systemctl --quiet is-active banjour; \
+	    then echo 'Now run: systemctl restart banjour'; else echo 'Now run: systemctl enable --now banjour'; fi
+
+uninstall:
+	@[ -n "$(DESTDIR)" ] || systemctl disable --now banjour || true
+	@set -e; echo "$$files" | while read -r mode from to; do \
+	    for file in $$from; do rm -fv $(prefix)/$$to/$${file##*/}; done; \
+	done
+	@rmdir --ignore-fail-on-non-empty -p $(prefix)/lib/banjour/filters $(prefix)/libexec/banjour 2>/dev/null || true
+	@[ -n "$(DESTDIR)" ] || $(MAKE) --no-print-directory live
+
+# What makes files that came or went known to the running system.
+live:
+	systemd-sysusers
+	systemctl daemon-reload
+	systemctl reload dbus
+	journalctl --update-catalog
+	@firewall-cmd --quiet --state 2>/dev/null || exit 0; \
+	installed=$$([ -e $(PREFIX)/lib/firewalld/ipsets/banjour-ipv4.xml ] && echo yes); \
+	known=$$(firewall-cmd --get-ipsets | grep -qw banjour-ipv4 && echo yes); \
+	if [ "$$installed" = "$$known" ]; then exit; fi; \
+	echo "firewalld has to reload once for banjour's ipsets and policy; that drops rules which are not permanent."; \
+	if [ $(FIREWALLD_RELOAD) = no ]; then echo 'Run, when it suits you: firewall-cmd --reload'; \
+	else echo 'firewall-cmd --reload'; firewall-cmd --reload; fi
+
+demo: build
+	@tests/setup guests
+	$(sudo) tests/demo
+
+test: build
+	@tests/setup guests
+	$(CARGO) test --locked $(if $(sudo),--config 'target."cfg(all())".runner="sudo --preserve-env"')
+
+check:
+	@tests/setup build
+	@tests/setup check
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --locked --no-deps
