@@ -1,0 +1,253 @@
+//! The one owner of all state, and the loop that runs it: evidence, orders, reports and time come in; bans go out to the
+//! firewall, the disk, the bus and the journal. Nothing here waits for any of these.
+
+mod keeper;
+mod problems;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::bus::{self, Error, Order};
+use crate::config::Config;
+use crate::firewall::{self, Desired};
+use crate::jail::before;
+use crate::journal::{self, Event, Start};
+use crate::state::{State, Writer};
+use crate::{log, source::Source};
+use keeper::Keeper;
+use problems::{Kind, Problems};
+
+/// Evidence is read again from this long before a jail's window begins: a login process tells of an attempt when the
+/// connection ends, and must find the password database's word on it.
+const WITNESS_DELAY: Duration = Duration::from_secs(300);
+
+/// How often the clock is looked at where no watchdog asks for it. A clock that jumps ends bans that late at the most.
+const TICK: Duration = Duration::from_secs(30);
+
+/// Firewall reports that wait; only the last one matters.
+const REPORTS: usize = 16;
+
+/// Where the agent finds its files.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Below which the configuration lies.
+    pub root: PathBuf,
+    /// Where the state is kept.
+    pub state: PathBuf,
+}
+
+struct Agent {
+    root: PathBuf,
+    keeper: Keeper,
+    problems: Problems,
+    writer: Writer,
+    journal: mpsc::Receiver<Event>,
+}
+
+/// Runs until SIGTERM.
+///
+/// # Errors
+/// When it can't start (the configuration is faulty, no bus, no state directory), or the bus is gone: systemd starts it
+/// again, and nothing is lost by it.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let config = Config::load(&options.root)?;
+    let (mut state, saved, aside) = State::open(&options.state)
+        .with_context(|| format!("cannot keep state in {}", options.state.display()))?;
+    state.forget_settled(before(Timestamp::now(), reach(&config)))?;
+
+    let (connection, mut orders, announcer) = bus::serve(log::init(), config.jails.keys().cloned())
+        .await
+        .context("cannot serve on the system bus")?;
+    let desired = Desired::default();
+    let mut problems = Problems::new(announcer.clone());
+    if let Some(aside) = aside {
+        problems.set(
+            Kind::StateLost,
+            Some(format!(
+                "the state was damaged; it is kept as {}",
+                aside.display()
+            )),
+        );
+    }
+    let keeper = Keeper::new(config, saved, desired.clone(), announcer);
+
+    let (reports_in, mut reports) = mpsc::channel(REPORTS);
+    let firewall = tokio::spawn(firewall::run(connection.clone(), desired, reports_in));
+    let (disk_in, mut disk) = mpsc::unbounded_channel();
+    let writer = Writer::spawn(state, disk_in).context("cannot start the state's thread")?;
+    let journal = read_journal(&keeper).context("cannot start the journal's thread")?;
+    let mut agent = Agent {
+        root: options.root,
+        keeper,
+        problems,
+        writer,
+        journal,
+    };
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut tick = interval(sd_notify::watchdog_enabled().map_or(TICK, |limit| limit / 2));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    notify(&[NotifyState::Ready]);
+    tracing::debug!("ready");
+
+    let end = loop {
+        agent.keeper.expire(Timestamp::now());
+        agent.writer.save(agent.keeper.changes());
+        agent.problems.tell_status(&agent.keeper.summary());
+        tokio::select! {
+            // Orders first: an admin who lifts a ban must not wait behind an attack.
+            biased;
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            () = connection.closed() => break Err(anyhow::anyhow!("the bus is gone")),
+            Some(order) = orders.recv() => agent.obey(order),
+            _ = hangup.recv() => drop(agent.reload()),
+            _ = tick.tick() => notify(&[NotifyState::Watchdog]),
+            Some(report) = reports.recv() => {
+                agent.problems.set(Kind::Firewall, report.err().map(|error| error.to_string()));
+            }
+            Some(failure) = disk.recv() => {
+                let text = failure.map(|e| format!("cannot save state, it would be lost at a restart: {e}"));
+                agent.problems.set(Kind::State, text);
+            }
+            Some(event) = agent.journal.recv() => agent.heed(event),
+            () = sleep(agent.keeper.until_next_end(Timestamp::now())) => {}
+        }
+    };
+    notify(&[NotifyState::Stopping]);
+    firewall.abort();
+    // Nobody waits for a disk that refuses: what is not saved is read again from the journal.
+    drop(disk);
+    let Agent {
+        mut keeper, writer, ..
+    } = agent;
+    writer.finish(keeper.last_changes());
+    end
+}
+
+impl Agent {
+    fn heed(&mut self, event: Event) {
+        match event {
+            Event::Batch(batch) => {
+                self.problems.set(Kind::Journal, None);
+                self.keeper.take(batch);
+            }
+            Event::Failed(error) => {
+                self.problems.set(
+                    Kind::Journal,
+                    Some(format!(
+                        "cannot read the journal, nobody gets banned: {error}"
+                    )),
+                );
+            }
+        }
+    }
+
+    /// A caller that does not wait for its answer any more is none of our business.
+    fn obey(&mut self, order: Order) {
+        let keeper = &mut self.keeper;
+        match order {
+            Order::Ban(source, jail, duration_usec, reply) => {
+                let _ = reply.send(
+                    parse(&source)
+                        .and_then(|source| keeper.order_ban(source, &jail, duration_usec)),
+                );
+            }
+            Order::Unban(source, jail, reply) => {
+                let _ =
+                    reply.send(parse(&source).and_then(|source| keeper.order_unban(source, &jail)));
+            }
+            Order::ListBans(jail, reply) => drop(reply.send(keeper.list(jail.as_deref()))),
+            Order::Status(reply) => drop(reply.send(keeper.status(self.problems.texts()))),
+            Order::Jail(name, reply) => {
+                if let Some(status) = keeper.jail_status(&name, Timestamp::now()) {
+                    let _ = reply.send(status);
+                }
+            }
+            Order::Reload(reply) => self.answer_reload(reply),
+        }
+    }
+
+    fn answer_reload(&mut self, reply: oneshot::Sender<Result<(), Error>>) {
+        let _ = reply.send(self.reload());
+    }
+
+    /// Takes a new configuration into force, or keeps the one that runs and says why.
+    fn reload(&mut self) -> Result<(), Error> {
+        let config = match Config::load(&self.root) {
+            Ok(config) => config,
+            Err(error) => {
+                let text =
+                    format!("the configuration is faulty, the one before stays in force: {error}");
+                self.problems.set(Kind::Config, Some(text));
+                return Err(Error::ReloadFailed(error.to_string()));
+            }
+        };
+        self.problems.set(Kind::Config, None);
+        self.keeper.reconfigure(config);
+        self.journal = read_journal(&self.keeper).map_err(|e| Error::Failed(e.to_string()))?;
+        tracing::info!(
+            MESSAGE_ID = log::id::RELOAD,
+            BANJOUR_ACTION = "reload",
+            "configuration reloaded: {} jails",
+            self.keeper.config().jails.len()
+        );
+        Ok(())
+    }
+}
+
+/// A reader that goes on where the keeper stands, and reads the window before that again for jails that need it.
+fn read_journal(keeper: &Keeper) -> std::io::Result<mpsc::Receiver<Event>> {
+    let position = keeper.position().cloned();
+    let now = position
+        .as_ref()
+        .map_or_else(Timestamp::now, |position| position.at);
+    let start = Start {
+        from: before(now, reach(keeper.config())),
+        position,
+    };
+    journal::spawn(Arc::clone(&keeper.config().filters), start)
+}
+
+/// How far back an attempt can matter.
+fn reach(config: &Config) -> Duration {
+    config
+        .jails
+        .values()
+        .map(|jail| jail.rule.window)
+        .max()
+        .unwrap_or_default()
+        + WITNESS_DELAY
+}
+
+fn parse(source: &str) -> Result<Source, Error> {
+    source
+        .parse()
+        .map_err(|e: crate::source::NotASource| Error::InvalidSource(e.to_string()))
+}
+
+/// Outside of systemd there is nobody to tell.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("cannot notify systemd: {error}");
+    }
+}
+
+impl Options {
+    /// The state directory that systemd gives (`StateDirectory=`), or the usual one.
+    #[must_use]
+    pub fn state_directory() -> PathBuf {
+        std::env::var_os("STATE_DIRECTORY")
+            .map_or_else(|| Path::new("/var/lib/banjour").to_owned(), PathBuf::from)
+    }
+}

@@ -1,0 +1,501 @@
+//! The jails and the bans, and what follows from a change of them: the firewall's desired set, what is to be saved, what
+//! the bus and the journal hear.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+
+use crate::ban::{Ban, Bans, JailName};
+use crate::bus::{Announcement, Announcer, BanRow, Error, JailStatus, Status};
+use crate::config::{Config, MANUAL, MAX_TIME};
+use crate::filter::Evidence;
+use crate::firewall::Desired;
+use crate::jail::{Decision, Jail, after};
+use crate::journal::{Batch, Position};
+use crate::log::id;
+use crate::source::Source;
+use crate::state::{Changes, Saved, Totals};
+
+/// Where nobody attacks, the journal's position is saved when it has moved on by this much.
+const POSITION_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Why a ban ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Its time was over.
+    Expired,
+    /// An admin lifted it.
+    Unbanned,
+    /// Its jail is not in the configuration any more.
+    JailRemoved,
+    /// The configuration says that this source is never banned.
+    Ignored,
+    /// There were too many bans, and this one would have ended first.
+    Limit,
+}
+
+impl Reason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Unbanned => "unbanned",
+            Self::JailRemoved => "jail-removed",
+            Self::Ignored => "ignored",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+pub(super) struct Keeper {
+    config: Config,
+    jails: BTreeMap<JailName, Jail>,
+    /// Those of removed jails too: they may come back.
+    totals: BTreeMap<JailName, Totals>,
+    bans: Bans,
+    position: Option<Position>,
+    position_saved: Timestamp,
+    changes: Changes,
+    desired: Desired,
+    announcer: Announcer,
+}
+
+impl Keeper {
+    /// Takes up what was saved.
+    pub(super) fn new(
+        config: Config,
+        saved: Saved,
+        desired: Desired,
+        announcer: Announcer,
+    ) -> Self {
+        let Saved {
+            position,
+            bans,
+            settled,
+            totals,
+        } = saved;
+        let mut keeper = Self {
+            jails: config
+                .jails
+                .iter()
+                .map(|(name, jail)| (Arc::clone(name), Jail::new(jail.rule)))
+                .collect(),
+            config,
+            totals,
+            bans: Bans::default(),
+            position_saved: position
+                .as_ref()
+                .map_or(Timestamp::MIN, |position| position.at),
+            position,
+            changes: Changes::default(),
+            desired,
+            announcer,
+        };
+        for ((source, jail), until) in settled {
+            if let Some(jail) = keeper.jails.get_mut(&jail) {
+                jail.settle(source, until);
+            }
+        }
+        for ban in bans {
+            keeper.bans.insert(ban);
+        }
+        // Before the firewall hears of any, those go that ended, or lost their ground, while no agent ran.
+        keeper.expire(Timestamp::now());
+        keeper.lift_groundless();
+        let sources: BTreeSet<Source> = keeper.bans.iter().map(|ban| ban.source).collect();
+        keeper.desired.change(|desired| *desired = sources);
+        keeper
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
+    /// What is to be saved; to be taken away by who saves it.
+    pub(super) fn changes(&mut self) -> &mut Changes {
+        &mut self.changes
+    }
+
+    /// What is to be saved at the end.
+    pub(super) fn last_changes(&mut self) -> Changes {
+        self.changes.position.clone_from(&self.position);
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Takes in what the journal says.
+    pub(super) fn take(&mut self, batch: Batch) {
+        for evidence in &batch.evidence {
+            self.weigh(evidence, batch.again);
+        }
+        if batch.again {
+            return;
+        }
+        let at = batch.position.at;
+        let idle = at.duration_since(self.position_saved).unsigned_abs() < POSITION_INTERVAL;
+        if !batch.evidence.is_empty() || !idle {
+            self.changes.position = Some(batch.position.clone());
+            self.position_saved = at;
+        }
+        self.position = Some(batch.position);
+    }
+
+    fn weigh(&mut self, evidence: &Evidence, again: bool) {
+        let mut decisions = Vec::new();
+        for (name, jail) in &mut self.jails {
+            let counts = self
+                .config
+                .jails
+                .get(name)
+                .is_some_and(|jail| jail.filters.contains(&*evidence.filter));
+            if !counts || (again && evidence.at <= jail.heard()) {
+                continue;
+            }
+            let (new, decision) = jail.observe(evidence);
+            if !again && new > 0 {
+                let totals = self.totals.entry(Arc::clone(name)).or_default();
+                totals.failed += u64::from(new);
+                self.changes.totals.insert(Arc::clone(name), *totals);
+            }
+            if let Some(decision) = decision {
+                let ban_time = jail.rule().ban_time;
+                let ban = Ban {
+                    source: evidence.source,
+                    jail: Arc::clone(name),
+                    since: evidence.at,
+                    until: after(evidence.at, ban_time),
+                };
+                decisions.push((ban, decision));
+            }
+        }
+        for (ban, decision) in decisions {
+            if self.config.ignores(ban.source) {
+                tracing::debug!(
+                    "{} failed logins from {}, which is never banned",
+                    decision.attempts,
+                    ban.source
+                );
+            } else {
+                self.ban(ban, &decision);
+            }
+        }
+    }
+
+    fn ban(&mut self, ban: Ban, decision: &Decision) {
+        self.settle(ban.source, &ban.jail, ban.until);
+        let totals = self.totals.entry(Arc::clone(&ban.jail)).or_default();
+        totals.banned += 1;
+        self.changes.totals.insert(Arc::clone(&ban.jail), *totals);
+        if ban.until <= Timestamp::now() {
+            // Read in the journal after a time without an agent.
+            tracing::debug!(
+                "a ban of {} would have ended at {}",
+                ban.source,
+                local(ban.until)
+            );
+            return;
+        }
+        let Decision { attempts, user } = decision;
+        let cause = match (attempts, user) {
+            (0, _) => "by an administrator".to_owned(),
+            (_, Some(user)) => format!("{attempts} failed logins, the last as {user:?}"),
+            (_, None) => format!("{attempts} failed logins"),
+        };
+        tracing::info!(
+            MESSAGE_ID = id::BAN,
+            BANJOUR_ACTION = "ban",
+            BANJOUR_SOURCE = %ban.source,
+            BANJOUR_JAIL = %ban.jail,
+            BANJOUR_USER = user.as_deref(),
+            BANJOUR_ATTEMPTS = attempts,
+            BANJOUR_UNTIL = usec(ban.until),
+            "banned {} until {} in jail {}: {cause}",
+            ban.source,
+            local(ban.until),
+            ban.jail
+        );
+        self.announcer.say(Announcement::BanNew(
+            ban.source.to_string(),
+            Arc::clone(&ban.jail),
+            usec(ban.until),
+        ));
+        self.desired.change(|sources| {
+            sources.insert(ban.source);
+        });
+        self.changes
+            .bans
+            .insert((ban.source, Arc::clone(&ban.jail)), Some(ban.clone()));
+        if let Some(displaced) = self.bans.insert(ban) {
+            self.ended(&[displaced], Reason::Limit);
+        }
+    }
+
+    fn settle(&mut self, source: Source, jail: &JailName, until: Timestamp) {
+        if let Some(jail) = self.jails.get_mut(jail) {
+            jail.settle(source, until);
+        }
+        self.changes
+            .settled
+            .insert((source, Arc::clone(jail)), until);
+    }
+
+    /// What follows when bans are out of force.
+    fn ended(&mut self, bans: &[Ban], reason: Reason) {
+        for ban in bans {
+            tracing::info!(
+                MESSAGE_ID = id::UNBAN,
+                BANJOUR_ACTION = "unban",
+                BANJOUR_SOURCE = %ban.source,
+                BANJOUR_JAIL = %ban.jail,
+                BANJOUR_REASON = reason.as_str(),
+                "lifted the ban of {} in jail {}: {}",
+                ban.source,
+                ban.jail,
+                reason.as_str()
+            );
+            let removed = Announcement::BanRemoved(
+                ban.source.to_string(),
+                Arc::clone(&ban.jail),
+                reason.as_str(),
+            );
+            self.announcer.say(removed);
+            self.changes
+                .bans
+                .insert((ban.source, Arc::clone(&ban.jail)), None);
+        }
+        let free: Vec<Source> = bans
+            .iter()
+            .map(|ban| ban.source)
+            .filter(|s| self.bans.of_source(*s).next().is_none())
+            .collect();
+        if !free.is_empty() {
+            self.desired.change(|sources| {
+                for source in free {
+                    sources.remove(&source);
+                }
+            });
+        }
+    }
+
+    /// Lifts the bans whose time is over.
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        let ended = self.bans.expire(now);
+        self.ended(&ended, Reason::Expired);
+    }
+
+    /// How long until the next ban ends.
+    pub(super) fn until_next_end(&self, now: Timestamp) -> Duration {
+        self.bans.next_end().map_or(Duration::MAX, |end| {
+            end.duration_since(now).try_into().unwrap_or_default()
+        })
+    }
+
+    /// An admin's ban. An empty jail is [`MANUAL`], 0 µs the jail's own time.
+    pub(super) fn order_ban(
+        &mut self,
+        source: Source,
+        jail: &str,
+        duration_usec: u64,
+    ) -> Result<(), Error> {
+        let jail = self.jail_name(if jail.is_empty() { MANUAL } else { jail })?;
+        if self.config.ignores(source) {
+            let text = format!(
+                "{source} is never banned: it is loopback, or overlaps the setting \"ignore\""
+            );
+            return Err(Error::SourceIgnored(text));
+        }
+        let duration = match Duration::from_micros(duration_usec) {
+            Duration::ZERO => self
+                .config
+                .jails
+                .get(&jail)
+                .map_or(MAX_TIME, |jail| jail.rule.ban_time),
+            duration if duration <= MAX_TIME => duration,
+            _ => {
+                return Err(Error::InvalidDuration(format!(
+                    "{duration_usec} µs is longer than ten years"
+                )));
+            }
+        };
+        let since = Timestamp::now();
+        let ban = Ban {
+            source,
+            jail,
+            since,
+            until: after(since, duration),
+        };
+        self.ban(
+            ban,
+            &Decision {
+                attempts: 0,
+                user: None,
+            },
+        );
+        Ok(())
+    }
+
+    /// An admin's word that a source may come again, in one jail or in all. What it did before is forgiven.
+    pub(super) fn order_unban(&mut self, source: Source, jail: &str) -> Result<u32, Error> {
+        let jails: Vec<JailName> = if jail.is_empty() {
+            self.jails.keys().cloned().collect()
+        } else {
+            vec![self.jail_name(jail)?]
+        };
+        let now = Timestamp::now();
+        for jail in &jails {
+            self.settle(source, jail, now);
+        }
+        let lifted = self.bans.remove(source, (!jail.is_empty()).then_some(jail));
+        self.ended(&lifted, Reason::Unbanned);
+        Ok(u32::try_from(lifted.len()).unwrap_or(u32::MAX))
+    }
+
+    fn jail_name(&self, name: &str) -> Result<JailName, Error> {
+        self.jails
+            .get_key_value(name)
+            .map(|(name, _)| Arc::clone(name))
+            .ok_or_else(|| {
+                let known = self
+                    .jails
+                    .keys()
+                    .map(|name| &**name)
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                Error::NoSuchJail(format!("there is no jail {name:?}; there are: {known}"))
+            })
+    }
+
+    /// Takes another configuration into force. Bans and counters stay, except where they lose their ground.
+    pub(super) fn reconfigure(&mut self, config: Config) {
+        let gone: Vec<JailName> = self
+            .jails
+            .keys()
+            .filter(|name| !config.jails.contains_key(*name))
+            .cloned()
+            .collect();
+        for name in gone {
+            self.jails.remove(&name);
+            self.announcer.say(Announcement::JailRemoved(name));
+        }
+        for (name, jail) in &config.jails {
+            if let Some(known) = self.jails.get_mut(name) {
+                known.set_rule(jail.rule);
+            } else {
+                self.jails.insert(Arc::clone(name), Jail::new(jail.rule));
+                self.announcer.say(Announcement::JailNew(Arc::clone(name)));
+            }
+        }
+        self.config = config;
+        self.lift_groundless();
+    }
+
+    /// Lifts the bans that the configuration does not allow any more.
+    fn lift_groundless(&mut self) {
+        let mut lost = BTreeMap::<&'static str, (Reason, Vec<Ban>)>::new();
+        for ban in self.bans.iter() {
+            let reason = if !self.jails.contains_key(&ban.jail) {
+                Reason::JailRemoved
+            } else if self.config.ignores(ban.source) {
+                Reason::Ignored
+            } else {
+                continue;
+            };
+            lost.entry(reason.as_str())
+                .or_insert((reason, Vec::new()))
+                .1
+                .push(ban);
+        }
+        for (reason, bans) in lost.into_values() {
+            for ban in &bans {
+                self.bans.remove(ban.source, Some(&ban.jail));
+            }
+            self.ended(&bans, reason);
+        }
+    }
+
+    pub(super) fn list(&self, jail: Option<&str>) -> Vec<BanRow> {
+        let wanted = |ban: &Ban| jail.is_none_or(|jail| *ban.jail == *jail);
+        let row = |ban: Ban| {
+            (
+                ban.source.to_string(),
+                ban.jail.to_string(),
+                usec(ban.since),
+                usec(ban.until),
+            )
+        };
+        self.bans.iter().filter(wanted).map(row).collect()
+    }
+
+    pub(super) fn status(&self, problems: Vec<String>) -> Status {
+        Status {
+            jails: self.jails.keys().map(ToString::to_string).collect(),
+            problems,
+            currently_banned: count(self.bans.len()),
+            total_banned: self.totals.values().map(|totals| totals.banned).sum(),
+            total_failed: self.totals.values().map(|totals| totals.failed).sum(),
+        }
+    }
+
+    pub(super) fn jail_status(&self, name: &str, now: Timestamp) -> Option<JailStatus> {
+        let jail = self.jails.get(name)?;
+        let totals = self.totals.get(name).copied().unwrap_or_default();
+        let rule = jail.rule();
+        Some(JailStatus {
+            filters: self
+                .config
+                .jails
+                .get(name)?
+                .filters
+                .iter()
+                .cloned()
+                .collect(),
+            attempts: rule.attempts.get(),
+            window_usec: micros(rule.window),
+            ban_time_usec: micros(rule.ban_time),
+            currently_failed: count(jail.currently_failed(now)),
+            total_failed: totals.failed,
+            currently_banned: count(self.bans.iter().filter(|ban| *ban.jail == *name).count()),
+            total_banned: totals.banned,
+        })
+    }
+
+    /// One line for `systemctl status`.
+    pub(super) fn summary(&self) -> String {
+        let (bans, jails) = (
+            self.bans.len(),
+            self.jails
+                .keys()
+                .map(|name| &**name)
+                .collect::<Vec<_>>()
+                .join(", "),
+        );
+        format!(
+            "{bans} {} in force; jails: {jails}",
+            if bans == 1 { "ban" } else { "bans" }
+        )
+    }
+}
+
+fn local(at: Timestamp) -> impl fmt::Display {
+    Zoned::new(at, TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S %:z")
+        .to_string()
+}
+
+fn usec(at: Timestamp) -> u64 {
+    u64::try_from(at.as_microsecond()).unwrap_or(0)
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,83 @@
+//! What degrades protection, with what to do about it: told once when it begins and once when it is over, and shown for
+//! as long as it lasts (`Problems` on the bus, `STATUS=` in `systemctl status`).
+
+use std::collections::BTreeMap;
+
+use sd_notify::NotifyState;
+
+use super::notify;
+use crate::bus::{Announcement, Announcer};
+use crate::log::id;
+
+/// What can be wrong; one text at a time for each. In order of weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// The journal can't be read.
+    Journal,
+    /// Bans are not in force.
+    Firewall,
+    /// The configuration on disk is faulty.
+    Config,
+    /// State can't be saved.
+    State,
+    /// State was lost.
+    StateLost,
+}
+
+pub(super) struct Problems {
+    texts: BTreeMap<Kind, String>,
+    status: String,
+    announcer: Announcer,
+}
+
+impl Problems {
+    pub(super) fn new(announcer: Announcer) -> Self {
+        Self {
+            texts: BTreeMap::new(),
+            status: String::new(),
+            announcer,
+        }
+    }
+
+    /// Says how things are with one kind. Only a change is told.
+    pub(super) fn set(&mut self, kind: Kind, text: Option<String>) {
+        if self.texts.get(&kind) == text.as_ref() {
+            return;
+        }
+        match text {
+            Some(text) => {
+                tracing::warn!(
+                    MESSAGE_ID = id::PROBLEM,
+                    BANJOUR_ACTION = "problem",
+                    "{text}"
+                );
+                self.texts.insert(kind, text);
+            }
+            None => {
+                if let Some(text) = self.texts.remove(&kind) {
+                    tracing::info!(
+                        MESSAGE_ID = id::SOLVED,
+                        BANJOUR_ACTION = "solved",
+                        "solved: {text}"
+                    );
+                }
+            }
+        }
+        self.announcer.say(Announcement::Problems);
+    }
+
+    /// All of them, the gravest first.
+    pub(super) fn texts(&self) -> Vec<String> {
+        self.texts.values().cloned().collect()
+    }
+
+    /// Tells systemd how things are, if that has changed.
+    pub(super) fn tell_status(&mut self, summary: &str) {
+        let problems = self.texts.values().map(String::as_str);
+        let status = problems.chain([summary]).collect::<Vec<_>>().join("; ");
+        if status != self.status {
+            notify(&[NotifyState::Status(&status)]);
+            self.status = status;
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The command. See banjour(1).
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    banjour::cli::main()
+}

@@ -1,0 +1,40 @@
+//! The daemon. See banjourd(8).
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use banjour::agent::{self, Options};
+use clap::Parser;
+
+/// Reads the journal, counts failed logins at Postfix and Dovecot, and bans who guesses passwords.
+///
+/// Started by systemd as banjour.service; `banjour status` shows what it does.
+#[derive(Parser)]
+#[command(name = "banjourd", version)]
+struct Arguments {
+    /// Read the configuration below this directory
+    #[arg(long, value_name = "DIRECTORY", default_value = "/")]
+    root: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let Arguments { root } = Arguments::parse();
+    let options = Options {
+        root,
+        state: Options::state_directory(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let end = runtime
+        .map_err(Into::into)
+        .and_then(|runtime| runtime.block_on(agent::run(options)));
+    match end {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // systemd puts it into the journal; "<3>" is its priority, error (sd-daemon(3)).
+            eprintln!("<3>{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

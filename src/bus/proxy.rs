@@ -1,0 +1,63 @@
+//! The same interfaces from the client's side; see [`Manager`](super::Manager) and [`Jail`](super::Jail).
+
+#![allow(missing_docs, reason = "documented where they are served")]
+
+use super::BanRow;
+
+#[zbus::proxy(
+    interface = "org.banjour.Banjour1.Manager",
+    default_service = "org.banjour.Banjour1",
+    default_path = "/org/banjour/Banjour1"
+)]
+pub trait Manager {
+    #[zbus(allow_interactive_auth)]
+    fn ban(&self, source: &str, jail: &str, duration_usec: u64, flags: u64) -> zbus::Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn unban(&self, source: &str, jail: &str, flags: u64) -> zbus::Result<u32>;
+    fn list_bans(&self) -> zbus::Result<Vec<BanRow>>;
+    #[zbus(allow_interactive_auth)]
+    fn reload(&self) -> zbus::Result<()>;
+
+    #[zbus(property)]
+    fn version(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn firewall(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn jails(&self) -> zbus::Result<Vec<String>>;
+    #[zbus(property)]
+    fn problems(&self) -> zbus::Result<Vec<String>>;
+    #[zbus(property)]
+    fn currently_banned(&self) -> zbus::Result<u32>;
+    #[zbus(property)]
+    fn total_banned(&self) -> zbus::Result<u64>;
+    #[zbus(property)]
+    fn total_failed(&self) -> zbus::Result<u64>;
+}
+
+#[zbus::proxy(
+    interface = "org.banjour.Banjour1.Jail",
+    default_service = "org.banjour.Banjour1",
+    assume_defaults = false
+)]
+pub trait Jail {
+    fn list_bans(&self) -> zbus::Result<Vec<(String, u64, u64)>>;
+
+    #[zbus(property)]
+    fn name(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn filters(&self) -> zbus::Result<Vec<String>>;
+    #[zbus(property)]
+    fn attempts(&self) -> zbus::Result<u32>;
+    #[zbus(property, name = "WindowUSec")]
+    fn window_usec(&self) -> zbus::Result<u64>;
+    #[zbus(property, name = "BanTimeUSec")]
+    fn ban_time_usec(&self) -> zbus::Result<u64>;
+    #[zbus(property)]
+    fn currently_failed(&self) -> zbus::Result<u32>;
+    #[zbus(property)]
+    fn total_failed(&self) -> zbus::Result<u64>;
+    #[zbus(property)]
+    fn currently_banned(&self) -> zbus::Result<u32>;
+    #[zbus(property)]
+    fn total_banned(&self) -> zbus::Result<u64>;
+}

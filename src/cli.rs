@@ -1,0 +1,127 @@
+//! The command `banjour`: a D-Bus client for people.
+//!
+//! A terminal gets tables and relative times, a pipe plain lines with tabs, `--json` objects.
+
+mod ban;
+mod status;
+mod text;
+mod unban;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use zbus::Connection;
+
+use crate::bus::{self, ManagerProxy};
+
+/// Keeps password guessers away from Postfix and Dovecot.
+#[derive(Debug, Parser)]
+#[command(name = "banjour", version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 refused or failed; 2 wrong arguments; 3 the agent does not run; 4 not allowed.
+The agent's own journal: journalctl -u banjour";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show how the agent is, its jails and who is banned
+    Status(status::Arguments),
+    /// Ban an address or a prefix
+    Ban(ban::Arguments),
+    /// Lift the bans of an address or a prefix, and forgive what it did
+    Unban(unban::Arguments),
+}
+
+/// What a command can end with, other than well.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Refused(String),
+    #[error("banjour does not run; start it with: systemctl enable --now banjour")]
+    NotRunning,
+    #[error("not allowed: {0}; run it as root, with sudo for one")]
+    NotAllowed(String),
+    #[error("cannot write: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(_) | Self::Output(_) => 1,
+            Self::NotRunning => 3,
+            Self::NotAllowed(_) => 4,
+        }
+    }
+}
+
+impl From<zbus::Error> for Failure {
+    fn from(error: zbus::Error) -> Self {
+        use zbus::fdo::Error as Fdo;
+        match error {
+            zbus::Error::FDO(error) => match *error {
+                Fdo::AccessDenied(text) | Fdo::InteractiveAuthorizationRequired(text) => {
+                    Self::NotAllowed(text)
+                }
+                Fdo::ServiceUnknown(_) | Fdo::NameHasNoOwner(_) => Self::NotRunning,
+                error => Self::Refused(error.to_string()),
+            },
+            zbus::Error::MethodError(_, Some(text), _) => Self::Refused(text),
+            error => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+/// Runs the command with the process' arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let end = runtime
+        .map_err(Failure::from)
+        .and_then(|runtime| runtime.block_on(run(arguments.command)));
+    match end {
+        Ok(()) => ExitCode::SUCCESS,
+        // Who reads us has read enough, as "head" does.
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("banjour: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    let connection = Connection::system().await.map_err(|e| {
+        Failure::Refused(format!("cannot reach the system bus; is dbus running? {e}"))
+    })?;
+    let manager = ManagerProxy::builder(&connection)
+        .cache_properties(zbus::proxy::CacheProperties::No)
+        .build()
+        .await?;
+    match command {
+        Command::Status(arguments) => status::run(&connection, &manager, &arguments).await,
+        Command::Ban(arguments) => ban::run(&manager, &arguments).await,
+        Command::Unban(arguments) => unban::run(&manager, &arguments).await,
+    }
+}
+
+/// A jail's object.
+async fn jail_proxy(
+    connection: &Connection,
+    name: &str,
+) -> Result<bus::JailProxy<'static>, Failure> {
+    Ok(bus::JailProxy::builder(connection)
+        .path(bus::jail_path(name))
+        .cache_properties(zbus::proxy::CacheProperties::No)
+        .build()
+        .await?)
+}

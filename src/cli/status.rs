@@ -1,0 +1,213 @@
+//! `banjour status`
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use zbus::Connection;
+
+use super::{Failure, jail_proxy, text};
+use crate::bus::{BanRow, ManagerProxy};
+
+/// Arguments of `banjour status`
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Show one jail and whom it has banned
+    jail: Option<String>,
+    /// Answer with a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+struct Jail {
+    name: String,
+    filters: Vec<String>,
+    attempts: u32,
+    window_usec: u64,
+    ban_time_usec: u64,
+    currently_failed: u32,
+    total_failed: u64,
+    currently_banned: u32,
+    total_banned: u64,
+}
+
+pub(super) async fn run(
+    connection: &Connection,
+    manager: &ManagerProxy<'_>,
+    arguments: &Arguments,
+) -> Result<(), Failure> {
+    match &arguments.jail {
+        Some(jail) => one_jail(connection, manager, jail, arguments.json).await,
+        None => overview(connection, manager, arguments.json).await,
+    }
+}
+
+async fn overview(
+    connection: &Connection,
+    manager: &ManagerProxy<'_>,
+    json: bool,
+) -> Result<(), Failure> {
+    let (version, firewall) = (manager.version().await?, manager.firewall().await?);
+    let problems = manager.problems().await?;
+    let mut jails = Vec::new();
+    for name in manager.jails().await? {
+        jails.push(Jail::fetch(connection, &name).await?);
+    }
+    let bans = manager.list_bans().await?;
+    if json {
+        return text::print_json(&json!({
+            "version": version,
+            "firewall": firewall,
+            "problems": problems,
+            "jails": jails.iter().map(Jail::json).collect::<Vec<_>>(),
+            "bans": bans.iter().map(ban_json).collect::<Vec<_>>(),
+        }));
+    }
+    let mut out = format!("banjour {version}, firewall: {firewall}\n");
+    if problems.is_empty() {
+        out += "protecting; no problems\n";
+    }
+    for problem in problems {
+        out += &format!("PROBLEM: {problem}\n");
+    }
+    let rows: Vec<_> = jails.iter().map(Jail::row).collect();
+    out += "\n";
+    out += &text::table(
+        [
+            "JAIL",
+            "FAILING NOW",
+            "FAILED",
+            "BANNED NOW",
+            "BANNED",
+            "RULE",
+        ],
+        &rows,
+    );
+    out += &ban_table(&bans);
+    text::print(&out)
+}
+
+async fn one_jail(
+    connection: &Connection,
+    manager: &ManagerProxy<'_>,
+    name: &str,
+    json: bool,
+) -> Result<(), Failure> {
+    let known = manager.jails().await?;
+    if !known.iter().any(|jail| jail == name) {
+        return Err(Failure::Refused(format!(
+            "there is no jail {name:?}; there are: {}",
+            known.join(", ")
+        )));
+    }
+    let jail = Jail::fetch(connection, name).await?;
+    let bans = jail_proxy(connection, name).await?.list_bans().await?;
+    let bans: Vec<BanRow> = bans
+        .into_iter()
+        .map(|(source, since, until)| (source, name.to_owned(), since, until))
+        .collect();
+    if json {
+        let mut value = jail.json();
+        value["bans"] = bans.iter().map(ban_json).collect();
+        return text::print_json(&value);
+    }
+    let filters = if jail.filters.is_empty() {
+        "none (takes bans made by hand)".to_owned()
+    } else {
+        jail.filters.join(", ")
+    };
+    let out = format!(
+        "jail {name}\n  filters       {filters}\n  rule          {}\n  failing now   {} (sources with attempts in the window)\n  \
+         failed        {} attempts in all\n  banned now    {}\n  banned        {} in all\n",
+        jail.rule(),
+        jail.currently_failed,
+        jail.total_failed,
+        jail.currently_banned,
+        jail.total_banned,
+    );
+    text::print(&(out + &ban_table(&bans)))
+}
+
+impl Jail {
+    async fn fetch(connection: &Connection, name: &str) -> Result<Self, Failure> {
+        let jail = jail_proxy(connection, name).await?;
+        Ok(Self {
+            name: name.to_owned(),
+            filters: jail.filters().await?,
+            attempts: jail.attempts().await?,
+            window_usec: jail.window_usec().await?,
+            ban_time_usec: jail.ban_time_usec().await?,
+            currently_failed: jail.currently_failed().await?,
+            total_failed: jail.total_failed().await?,
+            currently_banned: jail.currently_banned().await?,
+            total_banned: jail.total_banned().await?,
+        })
+    }
+
+    fn rule(&self) -> String {
+        let ban_time = text::span(self.ban_time_usec);
+        if self.filters.is_empty() {
+            return format!("bans for {ban_time}");
+        }
+        format!(
+            "{} attempts in {} → {ban_time}",
+            self.attempts,
+            text::span(self.window_usec)
+        )
+    }
+
+    fn row(&self) -> [String; 6] {
+        let numbers = [
+            u64::from(self.currently_failed),
+            self.total_failed,
+            u64::from(self.currently_banned),
+            self.total_banned,
+        ];
+        let [failing_now, failed, banned_now, banned] = numbers.map(|n| n.to_string());
+        [
+            self.name.clone(),
+            failing_now,
+            failed,
+            banned_now,
+            banned,
+            self.rule(),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "filters": self.filters,
+            "attempts": self.attempts,
+            "window_usec": self.window_usec,
+            "ban_time_usec": self.ban_time_usec,
+            "currently_failed": self.currently_failed,
+            "total_failed": self.total_failed,
+            "currently_banned": self.currently_banned,
+            "total_banned": self.total_banned,
+        })
+    }
+}
+
+fn ban_json((source, jail, since, until): &BanRow) -> Value {
+    json!({ "source": source, "jail": jail, "since_usec": since, "until_usec": until })
+}
+
+fn ban_table(bans: &[BanRow]) -> String {
+    if bans.is_empty() {
+        return "\nnobody is banned\n".to_owned();
+    }
+    let now = Timestamp::now();
+    let row = |(source, jail, since, until): &BanRow| {
+        [
+            source.clone(),
+            jail.clone(),
+            text::time(*since),
+            text::time(*until),
+            text::ahead(*until, now),
+        ]
+    };
+    let rows: Vec<_> = bans.iter().map(row).collect();
+    format!(
+        "\n{}",
+        text::table(["BANNED", "JAIL", "SINCE", "UNTIL", "ENDS"], &rows)
+    )
+}

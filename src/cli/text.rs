@@ -1,0 +1,114 @@
+//! How things are shown: tables on a terminal, tabs in a pipe; times as people read them.
+
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+use serde_json::Value;
+
+use super::Failure;
+
+/// Writes to standard output.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
+/// One object on one line, for programs; indented for people.
+pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
+    let text = if io::stdout().is_terminal() {
+        format!("{value:#}\n")
+    } else {
+        format!("{value}\n")
+    };
+    print(&text)
+}
+
+/// Rows with a heading: aligned on a terminal, with tabs between the cells in a pipe.
+pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+    if !io::stdout().is_terminal() {
+        let lines =
+            std::iter::once(heading.join("\t")).chain(rows.iter().map(|row| row.join("\t")));
+        return lines.map(|line| line + "\n").collect();
+    }
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(heading);
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
+}
+
+/// A time in µs since the epoch, local, with its offset.
+pub(super) fn time(usec: u64) -> String {
+    Zoned::new(timestamp(usec), TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S %:z")
+        .to_string()
+}
+
+/// How far a time lies ahead: `in 59min`.
+pub(super) fn ahead(usec: u64, now: Timestamp) -> String {
+    let seconds = timestamp(usec)
+        .duration_since(now)
+        .as_secs()
+        .max(0)
+        .unsigned_abs();
+    format!("in {}", span(seconds * 1_000_000))
+}
+
+/// A span in µs in the two largest units that it has.
+pub(super) fn span(usec: u64) -> String {
+    let seconds = usec / 1_000_000;
+    let parts = [
+        (seconds / 86400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let shown: Vec<String> = parts
+        .iter()
+        .skip_while(|(n, _)| *n == 0)
+        .take(2)
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, unit)| format!("{n}{unit}"))
+        .collect();
+    if shown.is_empty() {
+        "0s".to_owned()
+    } else {
+        shown.join(" ")
+    }
+}
+
+fn timestamp(usec: u64) -> Timestamp {
+    i64::try_from(usec)
+        .ok()
+        .and_then(|usec| Timestamp::from_microsecond(usec).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_short() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1min"),
+            (3600, "1h"),
+            (3661, "1h 1min"),
+            (90061, "1d 1h"),
+            (86460, "1d"),
+        ] {
+            assert_eq!(span(seconds * 1_000_000), text);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! `banjour unban`
+
+use serde_json::json;
+
+use super::{Failure, text};
+use crate::bus::ManagerProxy;
+use crate::source::Source;
+
+/// Arguments of `banjour unban`
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// An address (192.0.2.7, 2001:db8::7) or a prefix (192.0.2.0/24)
+    source: Source,
+    /// Only its ban in this jail [default: all its bans]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    jail: String,
+    /// Answer with a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(manager: &ManagerProxy<'_>, arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments { source, jail, json } = arguments;
+    let removed = manager.unban(&source.to_string(), jail, 0).await?;
+    // Whoever lifts a ban wants the source to come in; a ban of something wider may still keep it out.
+    let still: Vec<String> = manager
+        .list_bans()
+        .await?
+        .into_iter()
+        .filter(|(banned, ..)| {
+            banned
+                .parse::<Source>()
+                .is_ok_and(|banned| banned.contains(*source))
+        })
+        .map(|(banned, jail, ..)| format!("{banned} in jail {jail}"))
+        .collect();
+    if *json {
+        return text::print_json(
+            &json!({ "source": source, "removed": removed, "still_banned": still }),
+        );
+    }
+    let done = match removed {
+        0 => format!("{source} was not banned\n"),
+        1 => format!("lifted the ban of {source}\n"),
+        n => format!("lifted {n} bans of {source}\n"),
+    };
+    let still: String = still
+        .iter()
+        .map(|ban| format!("{source} is still kept out by the ban of {ban}\n"))
+        .collect();
+    text::print(&(done + &still))
+}

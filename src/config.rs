@@ -1,0 +1,253 @@
+//! What the admin wrote → checked settings.
+//!
+//! In stages: files are found in systemd's order, each is read into a fragment whose values are checked on their own,
+//! fragments are laid over one another, and the whole is checked. Every error is one line: file, line, key, value, and
+//! what is allowed.
+
+mod files;
+mod value;
+
+pub use value::{MAX_TIME, span};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::ban::JailName;
+use crate::filter::{self, Filter, Filters};
+use crate::jail::Rule;
+use crate::source::Source;
+use value::{Limit, Name, Span};
+
+/// The settings as they are where nobody wrote any; `make install` puts them, commented out, into `/etc/banjour`.
+const DEFAULTS: &str = include_str!("config/banjour.toml");
+
+/// The jail of bans that an admin makes without naming one.
+pub const MANUAL: &str = "manual";
+
+/// Never banned, whether `ignore` names it or not: webmail and monitoring on the host itself log in from there.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
+
+/// Checked settings.
+#[derive(Debug)]
+pub struct Config {
+    /// Sources that are never banned.
+    pub ignore: Vec<Source>,
+    /// The jails that are enabled.
+    pub jails: BTreeMap<JailName, JailConfig>,
+    /// The filters that these jails use.
+    pub filters: Arc<Filters>,
+}
+
+/// One jail's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JailConfig {
+    /// The filters whose evidence it counts.
+    pub filters: BTreeSet<String>,
+    /// When it bans, and for how long.
+    pub rule: Rule,
+}
+
+/// Settings that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file is there but can't be read.
+    #[error("{}: {error}", path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file says what is not allowed.
+    #[error("{}:{line}: {message}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// Key, value and what is allowed, in one line.
+        message: String,
+    },
+    /// A filter that a jail uses is faulty.
+    #[error("{}: {error}", path.display())]
+    Filter {
+        /// The filter's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// A jail names a filter that there is not.
+    #[error("{}: jail.{jail}.filters: there is no filter {name:?}; there are: {known}", path.display())]
+    NoSuchFilter {
+        /// The file that names it.
+        path: PathBuf,
+        /// The jail.
+        jail: String,
+        /// The name.
+        name: String,
+        /// The names that are allowed.
+        known: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Fragment {
+    ignore: Option<Vec<Source>>,
+    #[serde(default)]
+    jail: BTreeMap<Name, JailFragment>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct JailFragment {
+    enabled: Option<bool>,
+    filters: Option<Vec<String>>,
+    attempts: Option<Limit>,
+    window: Option<Span>,
+    ban_time: Option<Span>,
+}
+
+/// A jail while fragments are laid over one another; it remembers who chose its filters.
+#[derive(Default)]
+struct Merged {
+    jail: JailFragment,
+    filters_from: PathBuf,
+}
+
+impl Config {
+    /// Reads the configuration below `root` (`/` but in tests).
+    ///
+    /// # Errors
+    /// At the first file, value or filter that can't be used.
+    pub fn load(root: &Path) -> Result<Self, Error> {
+        let mut ignore: Vec<Source> = Vec::new();
+        let mut merged: BTreeMap<Name, Merged> = BTreeMap::new();
+        let defaults = (PathBuf::from("(defaults)"), DEFAULTS.to_owned());
+        for (path, text) in std::iter::once(defaults).chain(files::settings(root)?) {
+            let fragment = parse(&path, &text)?;
+            ignore = fragment.ignore.unwrap_or(ignore);
+            for (name, over) in fragment.jail {
+                merged.entry(name).or_default().lay_over(over, &path);
+            }
+        }
+        ignore.extend(
+            LOOPBACK
+                .iter()
+                .filter_map(|text| text.parse::<Source>().ok()),
+        );
+
+        let available = files::filters(root)?;
+        let mut jails = BTreeMap::new();
+        let mut filters = Filters::new();
+        for (Name(name), Merged { jail, filters_from }) in merged {
+            if jail.enabled == Some(false) {
+                continue;
+            }
+            let used: BTreeSet<String> = jail.filters.iter().flatten().cloned().collect();
+            for filter in &used {
+                let Some((path, text)) = available.get(filter) else {
+                    return Err(Error::NoSuchFilter {
+                        path: filters_from,
+                        jail: name,
+                        name: filter.clone(),
+                        known: available
+                            .keys()
+                            .map(String::as_str)
+                            .collect::<Vec<_>>()
+                            .join(", "),
+                    });
+                };
+                if !filters.contains_key(filter.as_str()) {
+                    filters.insert(filter.as_str().into(), compile(filter, path, text)?);
+                }
+            }
+            jails.insert(
+                name.into(),
+                JailConfig {
+                    filters: used,
+                    rule: jail.rule(),
+                },
+            );
+        }
+        Ok(Self {
+            ignore,
+            jails,
+            filters: Arc::new(filters),
+        })
+    }
+
+    /// Whether a source must not be banned.
+    #[must_use]
+    pub fn ignores(&self, source: Source) -> bool {
+        self.ignore.iter().any(|ignored| ignored.overlaps(source))
+    }
+}
+
+impl Merged {
+    fn lay_over(&mut self, over: JailFragment, path: &Path) {
+        if over.filters.is_some() {
+            path.clone_into(&mut self.filters_from);
+        }
+        let jail = &mut self.jail;
+        jail.enabled = over.enabled.or(jail.enabled);
+        jail.filters = over.filters.or(jail.filters.take());
+        jail.attempts = over.attempts.or(jail.attempts);
+        jail.window = over.window.or(jail.window);
+        jail.ban_time = over.ban_time.or(jail.ban_time);
+    }
+}
+
+impl JailFragment {
+    fn rule(&self) -> Rule {
+        Rule {
+            attempts: self.attempts.unwrap_or_default().0,
+            window: self.window.unwrap_or_default().0,
+            ban_time: self.ban_time.unwrap_or_default().0,
+        }
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<Fragment, Error> {
+    let at = |span: Option<std::ops::Range<usize>>, message| Error::Content {
+        path: path.to_owned(),
+        line: span.map_or(1, |span| line_of(text, span.start)),
+        message,
+    };
+    let document =
+        toml::Deserializer::parse(text).map_err(|e| at(e.span(), e.message().to_owned()))?;
+    serde_path_to_error::deserialize(document).map_err(|e| {
+        let key = e.path().to_string();
+        let e = e.into_inner();
+        at(e.span(), format!("{key}: {}", e.message()))
+    })
+}
+
+fn compile(name: &str, path: &Path, text: &str) -> Result<Filter, Error> {
+    Filter::compile(name, text).map_err(|error| match error {
+        filter::Error::Toml(error) => Error::Content {
+            path: path.to_owned(),
+            line: error.span().map_or(1, |span| line_of(text, span.start)),
+            message: error.message().to_owned(),
+        },
+        error => Error::Filter {
+            path: path.to_owned(),
+            error: error.to_string(),
+        },
+    })
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text
+        .bytes()
+        .take(offset)
+        .filter(|byte| *byte == b'\n')
+        .count()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Values with a meaning of their own, checked where they are read.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use jiff::SpanRelativeTo;
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+
+/// Shortest span of time.
+const MIN_TIME: Duration = Duration::from_secs(1);
+
+/// Longest span of time, ten years: longer than any log is kept, and no sum with a date can overflow.
+pub const MAX_TIME: Duration = Duration::from_hours(24 * 3650);
+
+/// Most attempts that a limit may allow. Dovecot and Postfix end a connection long before.
+const MAX_LIMIT: u32 = 1000;
+
+/// How many attempts bring a ban.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit(pub NonZeroU32);
+
+/// A span of time, as people write it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span(pub Duration);
+
+/// A jail's name. It is shown in many places, and is part of a D-Bus path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name(pub String);
+
+impl Default for Limit {
+    fn default() -> Self {
+        const { Self(NonZeroU32::new(3).expect("not zero")) }
+    }
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self(Duration::from_hours(1))
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = i64::deserialize(deserializer)?;
+        u32::try_from(number)
+            .ok()
+            .filter(|n| *n <= MAX_LIMIT)
+            .and_then(NonZeroU32::new)
+            .map(Self)
+            .ok_or_else(|| {
+                de::Error::custom(format!(
+                    "{number} is not a whole number from 1 to {MAX_LIMIT}"
+                ))
+            })
+    }
+}
+
+/// Reads a span of time such as `90s`, `60min`, `2h` or `1d`.
+///
+/// # Errors
+/// One line that quotes the text and says what is allowed.
+pub fn span(text: &str) -> Result<Duration, String> {
+    text.parse::<jiff::Span>()
+        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+        .ok()
+        .and_then(|span| Duration::try_from(span).ok())
+        .filter(|span| (MIN_TIME..=MAX_TIME).contains(span))
+        .ok_or_else(|| {
+            format!("{text:?} is not a time from one second to ten years, such as \"90s\", \"60min\", \"2h\" or \"1d\"")
+        })
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        span(&String::deserialize(deserializer)?)
+            .map(Self)
+            .map_err(de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if (1..=64).contains(&name.len()) && name.chars().all(allowed) {
+            return Ok(Self(name));
+        }
+        Err(de::Error::custom(format!(
+            "{name:?} is not a jail's name: up to 64 letters, digits, \"-\", \"_\" and \".\""
+        )))
+    }
+}

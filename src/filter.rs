@@ -1,0 +1,369 @@
+//! Entry → evidence: what one journal entry says of somebody's login.
+//!
+//! A filter is data: a TOML file with the units and users whose entries it may believe, and named patterns. The client
+//! writes much of a message (names, above all), so patterns are anchored at both ends and take the address from a place
+//! that the client can't reach; each shipped file says how. See `filter/dovecot.toml`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::{self, FromStr};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use serde::Deserialize;
+
+use crate::source::Source;
+use crate::tally::Witness;
+
+/// The filters that come with banjour, by name. `make install` copies them to `/usr/lib/banjour/filters`.
+pub const SHIPPED: [(&str, &str); 2] = [
+    ("dovecot", include_str!("filter/dovecot.toml")),
+    ("postfix-sasl", include_str!("filter/postfix-sasl.toml")),
+];
+
+/// Longest message that is read, in bytes: a syslog datagram can't be longer. What is longer is no daemon's line.
+pub const MAX_MESSAGE: usize = 64 * 1024;
+
+/// A user name in evidence is cut to this many characters: it is the attacker's own text, and kept in memory.
+const MAX_USER: usize = 64;
+
+/// Most attempts that a single entry may tell of. Dovecot closes a connection long before.
+const MAX_ATTEMPTS: u32 = 1000;
+
+/// One journal entry, as far as filters look at it. All fields but the message are set by journald itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// `_SYSTEMD_UNIT`
+    pub unit: &'a str,
+    /// The name of the user whose id is in `_UID`.
+    pub user: &'a str,
+    /// `MESSAGE`
+    pub message: &'a [u8],
+    /// The time at which journald received it.
+    pub at: Timestamp,
+}
+
+/// What one entry says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// When journald received it.
+    pub at: Timestamp,
+    /// The filter that understood it.
+    pub filter: Arc<str>,
+    /// The client's address.
+    pub source: Source,
+    /// The name that the client gave, as it wrote it (without control characters), cut short.
+    pub user: Option<String>,
+    /// What became of the login.
+    pub outcome: Outcome,
+}
+
+/// What became of a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A witness says that `attempts` failed.
+    Failure {
+        /// Who says it.
+        witness: Witness,
+        /// How many failed, by this entry.
+        attempts: u32,
+    },
+    /// Somebody logged in.
+    Success,
+}
+
+/// A filter file that can't be used. The message says where and what is allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not TOML, or not the keys and values of a filter.
+    #[error("{0}")]
+    Toml(#[from] toml::de::Error),
+    /// A regular expression that does not compile.
+    #[error("pattern {pattern:?}: {error}")]
+    Regex {
+        /// The pattern's name.
+        pattern: String,
+        /// What the compiler says, in one line.
+        error: String,
+    },
+    /// A pattern that can't yield evidence.
+    #[error("pattern {pattern:?}: {problem}")]
+    Pattern {
+        /// The pattern's name.
+        pattern: String,
+        /// What is missing, or too much.
+        problem: &'static str,
+    },
+}
+
+/// A compiled filter.
+#[derive(Debug)]
+pub struct Filter {
+    name: Arc<str>,
+    units: Vec<Unit>,
+    users: Vec<String>,
+    set: RegexSet,
+    patterns: Vec<Pattern>,
+}
+
+#[derive(Debug)]
+struct Pattern {
+    regex: Regex,
+    kind: Kind,
+}
+
+/// What a pattern's match means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    /// A program that talks to the client tells of failures.
+    Front,
+    /// A password database tells of a failure; the capture `back` names it.
+    Back,
+    /// A name was refused before any password check.
+    Refused,
+    /// Somebody logged in.
+    Success,
+    /// It looks like a failure and is none; later patterns are not tried.
+    Nothing,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilterFile {
+    #[serde(rename = "description")]
+    _description: String,
+    units: Vec<Unit>,
+    users: Vec<String>,
+    pattern: Vec<PatternFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PatternFile {
+    name: String,
+    kind: Kind,
+    regex: String,
+}
+
+impl Filter {
+    /// Compiles the text of a filter file.
+    ///
+    /// # Errors
+    /// When the text is not TOML, has unknown keys, a pattern does not compile or lacks a capture that its kind needs.
+    pub fn compile(name: &str, text: &str) -> Result<Self, Error> {
+        let file: FilterFile = toml::from_str(text)?;
+        let sources = file.pattern.iter().map(|pattern| &pattern.regex);
+        let patterns = file
+            .pattern
+            .iter()
+            .map(Pattern::compile)
+            .collect::<Result<_, _>>()?;
+        let set = RegexSetBuilder::new(sources)
+            .unicode(false)
+            .build()
+            .map_err(|e| Error::Regex {
+                pattern: "all together".to_owned(),
+                error: one_line(&e),
+            })?;
+        Ok(Self {
+            name: name.into(),
+            units: file.units,
+            users: file.users,
+            set,
+            patterns,
+        })
+    }
+
+    /// The file's name without `.toml`.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The units whose entries this filter reads.
+    #[must_use]
+    pub fn units(&self) -> &[Unit] {
+        &self.units
+    }
+
+    /// Whether a message may be evidence, to be asked before the entry's other fields are fetched.
+    #[must_use]
+    pub fn may_match(&self, message: &[u8]) -> bool {
+        message.len() <= MAX_MESSAGE && self.set.is_match(message)
+    }
+
+    /// What the entry says, if this filter may believe it and understands it.
+    #[must_use]
+    pub fn read(&self, entry: &Entry<'_>) -> Option<Evidence> {
+        if entry.message.len() > MAX_MESSAGE || !self.admits(entry) {
+            return None;
+        }
+        let first = self.set.matches(entry.message).iter().next()?;
+        let pattern = &self.patterns[first];
+        let captures = pattern.regex.captures(entry.message)?;
+        Some(Evidence {
+            at: entry.at,
+            filter: Arc::clone(&self.name),
+            outcome: pattern.outcome(&captures)?,
+            source: text(&captures, "address")?.parse().ok()?,
+            user: captures
+                .name("user")
+                .and_then(|user| user_name(user.as_bytes())),
+        })
+    }
+
+    /// Who runs inside a mail unit is not always the mail server: a `.forward` file and a Sieve script start programs
+    /// there, which can log what they like, but not as the daemon's user.
+    fn admits(&self, entry: &Entry<'_>) -> bool {
+        self.units.iter().any(|unit| unit.matches(entry.unit))
+            && self.users.iter().any(|user| user == entry.user)
+    }
+}
+
+impl Pattern {
+    fn compile(file: &PatternFile) -> Result<Self, Error> {
+        let refuse = |problem| Error::Pattern {
+            pattern: file.name.clone(),
+            problem,
+        };
+        let regex = RegexBuilder::new(&file.regex)
+            .unicode(false)
+            .build()
+            .map_err(|e| Error::Regex {
+                pattern: file.name.clone(),
+                error: one_line(&e),
+            })?;
+        let has = |capture| regex.capture_names().any(|name| name == Some(capture));
+        if !file.regex.starts_with('^') {
+            return Err(refuse(
+                "a pattern starts with \"^\": what stands before could be the attacker's text",
+            ));
+        }
+        if file.kind != Kind::Nothing && !has("address") {
+            return Err(refuse("there is no capture (?<address>…)"));
+        }
+        if (file.kind == Kind::Back) != has("back") {
+            return Err(refuse(
+                "a capture (?<back>…), the password database's name, belongs to kind \"back\" and only there",
+            ));
+        }
+        Ok(Self {
+            regex,
+            kind: file.kind,
+        })
+    }
+
+    fn outcome(&self, captures: &Captures<'_>) -> Option<Outcome> {
+        let witness = match self.kind {
+            Kind::Nothing => return None,
+            Kind::Success => return Some(Outcome::Success),
+            Kind::Front => Witness::Front,
+            Kind::Refused => Witness::Refused,
+            Kind::Back => Witness::Back(text(captures, "back")?.into()),
+        };
+        let attempts = match text(captures, "attempts") {
+            Some(digits) => digits
+                .parse::<u32>()
+                .map_or(MAX_ATTEMPTS, |n| n.min(MAX_ATTEMPTS)),
+            None => 1,
+        };
+        (attempts > 0).then_some(Outcome::Failure { witness, attempts })
+    }
+}
+
+/// A unit that a filter reads: `dovecot.service`, or all instances of a template: `postfix@*.service`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Unit(String);
+
+/// The text names no unit.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0:?} is not a unit such as \"dovecot.service\", nor all of a template such as \"postfix@*.service\""
+)]
+pub struct NotAUnit(String);
+
+impl Unit {
+    /// Whether `name`, from `_SYSTEMD_UNIT`, is this unit or an instance of this template.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        match self.template() {
+            Some(prefix) => name
+                .strip_prefix(prefix)
+                .is_some_and(|rest| rest.starts_with('@') && rest.ends_with(".service")),
+            None => self.0 == name,
+        }
+    }
+
+    /// The field and value that journald's index is asked for. It can't look up a part of a name, but instances of a template
+    /// share a slice (systemd.resource-control(5): `system-postfix.slice`, with `-` in the name escaped).
+    #[must_use]
+    pub fn journal_match(&self) -> (&'static str, String) {
+        match self.template() {
+            Some(prefix) => (
+                "_SYSTEMD_SLICE",
+                format!("system-{}.slice", prefix.replace('-', "\\x2d")),
+            ),
+            None => ("_SYSTEMD_UNIT", self.0.clone()),
+        }
+    }
+
+    fn template(&self) -> Option<&str> {
+        self.0.strip_suffix("@*.service")
+    }
+}
+
+impl TryFrom<String> for Unit {
+    type Error = NotAUnit;
+
+    fn try_from(text: String) -> Result<Self, NotAUnit> {
+        // systemd.unit(5): a name's characters, and 255 of them at the most.
+        let body = text
+            .strip_suffix(".service")
+            .map(|body| body.strip_suffix("@*").unwrap_or(body));
+        let valid = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+        match body {
+            Some(body) if !body.is_empty() && text.len() <= 255 && body.chars().all(valid) => {
+                Ok(Self(text))
+            }
+            _ => Err(NotAUnit(text)),
+        }
+    }
+}
+
+impl FromStr for Unit {
+    type Err = NotAUnit;
+
+    fn from_str(text: &str) -> Result<Self, NotAUnit> {
+        text.to_owned().try_into()
+    }
+}
+
+/// The filters in use, by name.
+pub type Filters = BTreeMap<Arc<str>, Filter>;
+
+fn text<'a>(captures: &Captures<'a>, name: &str) -> Option<&'a str> {
+    str::from_utf8(captures.name(name)?.as_bytes()).ok()
+}
+
+fn user_name(bytes: &[u8]) -> Option<String> {
+    let name: String = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MAX_USER)])
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_USER)
+        .collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// The regex crate draws its errors over several lines; the last one says what is wrong.
+fn one_line(error: &impl fmt::Display) -> String {
+    error
+        .to_string()
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .trim_start_matches("error: ")
+        .to_owned()
+}

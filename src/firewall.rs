@@ -1,0 +1,177 @@
+//! Bans → the firewall. The driver holds two sets, what is *desired* and what is *applied*, and brings the second to the
+//! first. It is driven by their difference, not by events: a start, firewalld's reload or restart, an error each mean
+//! just "what is applied is unknown: read it, and close the difference again".
+
+mod firewalld;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{sleep, timeout};
+use zbus::Connection;
+
+use crate::source::Source;
+pub use firewalld::Error;
+use firewalld::Firewalld;
+
+/// How long firewalld may take for everything that is to be done at once. 50,000 entries take it 8 s.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// After an error, the next try waits so long, and twice as long each time …
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+/// … up to this.
+const RETRY_LAST: Duration = Duration::from_secs(30);
+
+/// The set of sources that are to be kept out; shared by the agent, which writes, and the driver.
+#[derive(Clone, Debug, Default)]
+pub struct Desired(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    sources: Mutex<BTreeSet<Source>>,
+    changed: Notify,
+}
+
+impl Desired {
+    /// Changes the set and wakes the driver.
+    pub fn change(&self, change: impl FnOnce(&mut BTreeSet<Source>)) {
+        change(
+            &mut self
+                .0
+                .sources
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        self.0.changed.notify_one();
+    }
+
+    /// The set without what another prefix in it covers: firewalld refuses overlapping entries.
+    fn minimal(&self) -> BTreeSet<Source> {
+        let sources = self
+            .0
+            .sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut minimal = BTreeSet::new();
+        let mut last: Option<Source> = None;
+        // In order, a prefix comes before all that it contains.
+        for &source in sources.iter() {
+            if last.is_none_or(|last| !last.contains(source)) {
+                minimal.insert(source);
+                last = Some(source);
+            }
+        }
+        minimal
+    }
+}
+
+/// What the driver tells the agent after each try: the firewall holds what is desired, or why it does not.
+pub type Report = Result<(), Error>;
+
+/// Keeps firewalld's sets equal to what is desired, for ever. Never started by us: where firewalld does not run, that is
+/// a problem to report, and its start is the event to wait for.
+///
+/// # Errors
+/// When the bus is gone.
+pub async fn run(
+    connection: Connection,
+    desired: Desired,
+    reports: mpsc::Sender<Report>,
+) -> zbus::Result<()> {
+    let firewalld = Firewalld::new(&connection).await?;
+    let mut events = firewalld.events().await?;
+    let mut applied = None;
+    let mut retry = RETRY_FIRST;
+    loop {
+        let report = match timeout(PATIENCE, bring(&firewalld, &desired, &mut applied)).await {
+            Ok(report) => report,
+            Err(_) => Err(Error::Hangs),
+        };
+        let failed = report.is_err();
+        if failed {
+            applied = None;
+        } else {
+            retry = RETRY_FIRST;
+        }
+        if reports.send(report).await.is_err() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = desired.0.changed.notified() => {}
+            event = events.next() => match event {
+                Some(()) => applied = None,
+                None => return Err(zbus::Error::InputOutput(std::io::Error::other("the bus is gone").into())),
+            },
+            () = sleep(retry), if failed => retry = (2 * retry).min(RETRY_LAST),
+        }
+    }
+}
+
+/// Closes the difference, until there is none.
+async fn bring(
+    firewalld: &Firewalld<'_>,
+    desired: &Desired,
+    applied: &mut Option<BTreeSet<Source>>,
+) -> Result<(), Error> {
+    loop {
+        let now = match applied.take() {
+            Some(now) => now,
+            None => firewalld.read().await?,
+        };
+        let wanted = desired.minimal();
+        if now == wanted {
+            *applied = Some(now);
+            return Ok(());
+        }
+        // Until it has succeeded, nobody knows what is applied.
+        firewalld.change(&now, &wanted).await?;
+        *applied = Some(wanted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_stands_for_the_hosts_inside_it() {
+        let desired = Desired::default();
+        let set = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| text.parse().unwrap())
+                .collect::<BTreeSet<Source>>()
+        };
+        desired.change(|sources| {
+            *sources = set(&[
+                "192.0.2.1",
+                "192.0.2.0/24",
+                "192.0.2.255",
+                "192.0.3.0",
+                "192.0.2.0/25",
+                "2001:db8::1",
+                "::/96",
+            ]);
+        });
+        assert_eq!(
+            desired.minimal(),
+            set(&["192.0.2.0/24", "192.0.3.0", "2001:db8::1", "::/96"])
+        );
+        desired.change(|sources| {
+            sources.remove(&"192.0.2.0/24".parse().unwrap());
+        });
+        assert_eq!(
+            desired.minimal(),
+            set(&[
+                "192.0.2.0/25",
+                "192.0.2.255",
+                "192.0.3.0",
+                "2001:db8::1",
+                "::/96"
+            ])
+        );
+    }
+}

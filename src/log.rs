@@ -1,0 +1,140 @@
+//! Our own journal entries, and the standard interface to say how much of them is wanted.
+//!
+//! Fields are sent as journald knows them (`BANJOUR_SOURCE` and so on); `units/banjour.catalog` explains each
+//! `MESSAGE_ID` to `journalctl -x`. Without journald's socket, lines go to standard error.
+
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
+use zbus::message::Header;
+use zbus::{Connection, fdo};
+
+use crate::polkit;
+
+/// The daemon's `SYSLOG_IDENTIFIER`.
+pub const IDENTIFIER: &str = "banjourd";
+
+/// `MESSAGE_ID`s, as in `units/banjour.catalog`.
+pub mod id {
+    /// A source was banned.
+    pub const BAN: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f01";
+    /// A ban ended.
+    pub const UNBAN: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f02";
+    /// Protection is degraded.
+    pub const PROBLEM: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f03";
+    /// It is no more.
+    pub const SOLVED: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f04";
+    /// Another configuration is in force.
+    pub const RELOAD: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f05";
+}
+
+/// The levels' names (syslog(3)) with ours; the first that fits is shown.
+const LEVELS: [(&str, Level); 8] = [
+    ("info", Level::INFO),
+    ("notice", Level::INFO),
+    ("debug", Level::TRACE),
+    ("warning", Level::WARN),
+    ("err", Level::ERROR),
+    ("crit", Level::ERROR),
+    ("alert", Level::ERROR),
+    ("emerg", Level::ERROR),
+];
+
+const TARGET_JOURNAL: &str = "journal";
+const TARGET_CONSOLE: &str = "console";
+
+/// `org.freedesktop.LogControl1`, for `systemctl service-log-level`.
+#[derive(Debug)]
+pub struct LogControl {
+    level: reload::Handle<LevelFilter, Registry>,
+    target: &'static str,
+}
+
+/// Starts to log. To be called once.
+#[must_use]
+pub fn init() -> LogControl {
+    let (filter, level) = reload::Layer::new(LevelFilter::INFO);
+    let registry = tracing_subscriber::registry().with(filter);
+    let target = if let Ok(journal) = tracing_journald::layer() {
+        let priorities = PriorityMappings {
+            info: Priority::Informational,
+            debug: Priority::Debug,
+            trace: Priority::Debug,
+            ..PriorityMappings::new()
+        };
+        let journal = journal
+            .with_field_prefix(None)
+            .with_syslog_identifier(IDENTIFIER.to_owned())
+            .with_priority_mappings(priorities);
+        registry.with(journal).init();
+        TARGET_JOURNAL
+    } else {
+        registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .with_writer(std::io::stderr)
+                    .without_time(),
+            )
+            .init();
+        TARGET_CONSOLE
+    };
+    LogControl { level, target }
+}
+
+#[zbus::interface(name = "org.freedesktop.LogControl1", introspection_docs = false)]
+impl LogControl {
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn log_level(&self) -> String {
+        let current = self
+            .level
+            .clone_current()
+            .and_then(LevelFilter::into_level)
+            .unwrap_or(Level::ERROR);
+        LEVELS
+            .iter()
+            .find(|(_, level)| *level == current)
+            .map_or("err", |(name, _)| name)
+            .to_owned()
+    }
+
+    #[zbus(property)]
+    async fn set_log_level(
+        &self,
+        level: String,
+        #[zbus(header)] header: Option<Header<'_>>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> fdo::Result<()> {
+        let root = match &header {
+            Some(header) => polkit::is_root(connection, header).await?,
+            None => false,
+        };
+        if !root {
+            return Err(fdo::Error::AccessDenied(
+                "only root may change the log level".to_owned(),
+            ));
+        }
+        let Some((_, level)) = LEVELS.iter().find(|(name, _)| *name == level) else {
+            let names = LEVELS.map(|(name, _)| name).join(", ");
+            return Err(fdo::Error::InvalidArgs(format!(
+                "{level:?} is not a log level; there are: {names}"
+            )));
+        };
+        self.level
+            .reload(LevelFilter::from_level(*level))
+            .map_err(|e| fdo::Error::Failed(e.to_string()))
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn log_target(&self) -> &str {
+        self.target
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn syslog_identifier(&self) -> &str {
+        IDENTIFIER
+    }
+}

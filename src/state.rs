@@ -1,0 +1,456 @@
+//! What must outlive the process: bans, counters and the journal's position, in SQLite (`banjour.db`, to be looked at
+//! with `sqlite3`). What belongs together is one transaction, so that after a crash the position never lies behind or
+//! before the bans and counts that it stands for. Writing has a thread of its own: a slow disk delays no ban.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, Transaction, params};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::ban::{Ban, JailName};
+use crate::journal::Position;
+use crate::source::Source;
+
+/// The database's name in the state directory.
+const FILE: &str = "banjour.db";
+
+/// `PRAGMA user_version`: another number is another schema.
+const SCHEMA_VERSION: i32 = 1;
+
+/// Times are microseconds since the epoch. `settled`: attempts up to then were dealt with by a ban or forgiven.
+const SCHEMA: &str = "
+    CREATE TABLE ban (source TEXT, jail TEXT, since INTEGER, until INTEGER, PRIMARY KEY (source, jail)) WITHOUT ROWID;
+    CREATE TABLE settled (source TEXT, jail TEXT, until INTEGER, PRIMARY KEY (source, jail)) WITHOUT ROWID;
+    CREATE TABLE jail (name TEXT PRIMARY KEY, failed INTEGER, banned INTEGER) WITHOUT ROWID;
+    CREATE TABLE position (id INTEGER PRIMARY KEY CHECK (id = 0), cursor TEXT, at INTEGER);
+";
+
+/// Batches of changes on their way to the disk. Beyond that they are merged into one.
+const QUEUE: usize = 8;
+
+/// How long to wait after the disk refused.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// A source in a jail.
+pub type Key = (Source, JailName);
+
+/// A jail's counters since it first ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Attempts.
+    pub failed: u64,
+    /// Bans.
+    pub banned: u64,
+}
+
+/// What was saved.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// Where in the journal the agent stopped.
+    pub position: Option<Position>,
+    /// The bans, some of which may have ended since.
+    pub bans: Vec<Ban>,
+    /// Until when attempts of a source don't count any more in a jail.
+    pub settled: Vec<(Key, Timestamp)>,
+    /// The jails' counters.
+    pub totals: BTreeMap<JailName, Totals>,
+}
+
+/// What is to be saved; the newest word on each thing.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// A new position.
+    pub position: Option<Position>,
+    /// Bans that are new, or gone (`None`).
+    pub bans: BTreeMap<Key, Option<Ban>>,
+    /// See [`Saved::settled`].
+    pub settled: BTreeMap<Key, Timestamp>,
+    /// See [`Saved::totals`].
+    pub totals: BTreeMap<JailName, Totals>,
+}
+
+/// The state can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// SQLite refused.
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The directory or file can't be used.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A row that this version does not understand.
+    #[error("a row of table {0:?} makes no sense")]
+    Row(&'static str),
+    /// Written by another version.
+    #[error("schema version {0} is not known")]
+    Version(i32),
+}
+
+/// The open database.
+#[derive(Debug)]
+pub struct State {
+    db: Connection,
+}
+
+impl State {
+    /// Opens the database in `directory`, or makes it, and reads all of it. A damaged one is kept aside for the admin
+    /// to look at, under the name that is returned, and a new one is begun.
+    ///
+    /// # Errors
+    /// When no database can be made there.
+    pub fn open(directory: &Path) -> Result<(Self, Saved, Option<PathBuf>), Error> {
+        let path = directory.join(FILE);
+        match Self::open_file(&path) {
+            Ok((state, saved)) => Ok((state, saved, None)),
+            Err(error) if path.exists() && !is_of_the_disk(&error) => {
+                let aside = set_aside(&path)?;
+                let (state, saved) = Self::open_file(&path)?;
+                Ok((state, saved, Some(aside)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open_file(path: &Path) -> Result<(Self, Saved), Error> {
+        let db = Connection::open(path)?;
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        // A power cut may lose the last transactions, as a whole: the journal is then read again from before them.
+        db.pragma_update(None, "synchronous", "NORMAL")?;
+        match db.pragma_query_value(None, "user_version", |row| row.get(0))? {
+            SCHEMA_VERSION => {}
+            0 => {
+                db.execute_batch(SCHEMA)?;
+                db.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            }
+            other => return Err(Error::Version(other)),
+        }
+        let state = Self { db };
+        let saved = state.load()?;
+        Ok((state, saved))
+    }
+
+    fn load(&self) -> Result<Saved, Error> {
+        let ban = |row: &Row<'_>| -> rusqlite::Result<Option<Ban>> {
+            let Some((source, jail)) = key(row)? else {
+                return Ok(None);
+            };
+            Ok(time(row.get(2)?)
+                .zip(time(row.get(3)?))
+                .map(|(since, until)| Ban {
+                    source,
+                    jail,
+                    since,
+                    until,
+                }))
+        };
+        let settled =
+            |row: &Row<'_>| -> rusqlite::Result<_> { Ok(key(row)?.zip(time(row.get(2)?))) };
+        let totals = |row: &Row<'_>| -> rusqlite::Result<_> {
+            let [failed, banned] =
+                [row.get(1)?, row.get(2)?].map(|n: i64| u64::try_from(n).unwrap_or(0));
+            Ok(Some((
+                JailName::from(row.get::<_, String>(0)?),
+                Totals { failed, banned },
+            )))
+        };
+        let position = |row: &Row<'_>| -> rusqlite::Result<_> {
+            let cursor = row.get(0)?;
+            Ok(time(row.get(1)?).map(|at| Position { cursor, at }))
+        };
+        Ok(Saved {
+            position: self
+                .rows("SELECT cursor, at FROM position", "position", position)?
+                .pop(),
+            bans: self.rows("SELECT source, jail, since, until FROM ban", "ban", ban)?,
+            settled: self.rows(
+                "SELECT source, jail, until FROM settled",
+                "settled",
+                settled,
+            )?,
+            totals: self
+                .rows("SELECT name, failed, banned FROM jail", "jail", totals)?
+                .into_iter()
+                .collect(),
+        })
+    }
+
+    fn rows<T>(
+        &self,
+        sql: &str,
+        table: &'static str,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<Option<T>>,
+    ) -> Result<Vec<T>, Error> {
+        let mut statement = self.db.prepare(sql)?;
+        let rows = statement
+            .query_map([], |row| read(row))?
+            .collect::<Result<Option<Vec<T>>, _>>()?;
+        rows.ok_or(Error::Row(table))
+    }
+
+    /// Saves changes, all or none.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn save(&mut self, changes: &Changes) -> Result<(), Error> {
+        let transaction = self.db.transaction()?;
+        write(&transaction, changes)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Forgets what has been settled before `until`: no jail's window reaches back to it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn forget_settled(&mut self, until: Timestamp) -> Result<(), Error> {
+        self.db.execute(
+            "DELETE FROM settled WHERE until < ?",
+            [until.as_microsecond()],
+        )?;
+        Ok(())
+    }
+}
+
+fn write(to: &Transaction<'_>, changes: &Changes) -> rusqlite::Result<()> {
+    for ((source, jail), ban) in &changes.bans {
+        let (source, jail) = (source.to_string(), &**jail);
+        match ban {
+            Some(ban) => to
+                .prepare_cached("INSERT OR REPLACE INTO ban VALUES (?, ?, ?, ?)")?
+                .execute(params![
+                    source,
+                    jail,
+                    ban.since.as_microsecond(),
+                    ban.until.as_microsecond()
+                ])?,
+            None => to
+                .prepare_cached("DELETE FROM ban WHERE source = ? AND jail = ?")?
+                .execute(params![source, jail])?,
+        };
+    }
+    for ((source, jail), until) in &changes.settled {
+        to.prepare_cached("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)")?
+            .execute(params![source.to_string(), &**jail, until.as_microsecond()])?;
+    }
+    for (jail, totals) in &changes.totals {
+        let [failed, banned] =
+            [totals.failed, totals.banned].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+        to.prepare_cached("INSERT OR REPLACE INTO jail VALUES (?, ?, ?)")?
+            .execute(params![&**jail, failed, banned])?;
+    }
+    if let Some(position) = &changes.position {
+        to.prepare_cached("INSERT OR REPLACE INTO position VALUES (0, ?, ?)")?
+            .execute(params![position.cursor, position.at.as_microsecond()])?;
+    }
+    Ok(())
+}
+
+impl Changes {
+    /// Whether there is nothing to save.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.position.is_none()
+            && self.bans.is_empty()
+            && self.settled.is_empty()
+            && self.totals.is_empty()
+    }
+}
+
+/// The thread that writes.
+#[derive(Debug)]
+pub struct Writer {
+    queue: SyncSender<Changes>,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    /// Starts the thread. `problems` hears of every failure (`Some`), and of success after one (`None`).
+    ///
+    /// # Errors
+    /// When the thread can't be started.
+    pub fn spawn(state: State, problems: UnboundedSender<Option<String>>) -> io::Result<Self> {
+        let (queue, changes) = sync_channel(QUEUE);
+        let thread = thread::Builder::new()
+            .name("state".to_owned())
+            .spawn(move || write_all(state, &changes, &problems))?;
+        Ok(Self { queue, thread })
+    }
+
+    /// Hands changes over, and leaves them where they are when the disk is behind: more may join them.
+    pub fn save(&self, changes: &mut Changes) {
+        if changes.is_empty() {
+            return;
+        }
+        match self.queue.try_send(std::mem::take(changes)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => *changes = back,
+        }
+    }
+
+    /// Saves the last changes and waits until all is on disk.
+    pub fn finish(self, changes: Changes) {
+        let Self { queue, thread } = self;
+        // An error means that the thread is gone; there is nobody left to write.
+        let _ = queue.send(changes);
+        drop(queue);
+        let _ = thread.join();
+    }
+}
+
+fn write_all(
+    mut state: State,
+    queue: &Receiver<Changes>,
+    problems: &UnboundedSender<Option<String>>,
+) {
+    for changes in queue {
+        let mut failed = false;
+        while let Err(error) = state.save(&changes) {
+            failed = true;
+            // The agent is gone when nobody listens: it was told to stop, and what can't be written is read again.
+            if problems.send(Some(error.to_string())).is_err() {
+                return;
+            }
+            thread::sleep(RETRY);
+        }
+        if failed {
+            let _ = problems.send(None);
+        }
+    }
+}
+
+fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
+    let (source, jail): (String, String) = (row.get(0)?, row.get(1)?);
+    Ok(source.parse().ok().map(|source| (source, jail.into())))
+}
+
+fn time(usec: i64) -> Option<Timestamp> {
+    Timestamp::from_microsecond(usec).ok()
+}
+
+/// Whether the disk refuses, rather than that the file is damaged.
+fn is_of_the_disk(error: &Error) -> bool {
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DiskFull, PermissionDenied, ReadOnly, SystemIoFailure,
+    };
+    matches!(error, Error::Sqlite(error) if error.sqlite_error_code().is_some_and(|code| {
+        matches!(code, CannotOpen | DatabaseBusy | DiskFull | PermissionDenied | ReadOnly | SystemIoFailure)
+    }))
+}
+
+fn set_aside(path: &Path) -> Result<PathBuf, Error> {
+    let aside = path.with_extension(format!("db.damaged-{}", Timestamp::now().as_second()));
+    fs::rename(path, &aside).map_err(|error| Error::Io {
+        path: path.to_owned(),
+        error,
+    })?;
+    for companion in ["db-wal", "db-shm"] {
+        match fs::remove_file(path.with_extension(companion)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::Io {
+                    path: path.with_extension(companion),
+                    error,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes() -> Changes {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let key = |source: &str| (source.parse().unwrap(), JailName::from("dovecot"));
+        let ban = |source: &str| {
+            let (source, jail) = key(source);
+            Ban {
+                source,
+                jail,
+                since: at(1),
+                until: at(2),
+            }
+        };
+        Changes {
+            position: Some(Position {
+                cursor: "s=1;i=2".to_owned(),
+                at: at(3),
+            }),
+            bans: [
+                (key("192.0.2.7"), Some(ban("192.0.2.7"))),
+                (key("2001:db8::/64"), Some(ban("2001:db8::/64"))),
+            ]
+            .into(),
+            settled: [(key("192.0.2.7"), at(2))].into(),
+            totals: [(
+                "dovecot".into(),
+                Totals {
+                    failed: 7,
+                    banned: 2,
+                },
+            )]
+            .into(),
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_there_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut state, empty, _) = State::open(directory.path()).unwrap();
+        assert_eq!(empty, Saved::default());
+        let changes = changes();
+        state.save(&changes).unwrap();
+        state
+            .save(&Changes {
+                bans: [(("2001:db8::/64".parse().unwrap(), "dovecot".into()), None)].into(),
+                ..Changes::default()
+            })
+            .unwrap();
+        drop(state);
+        let (_, saved, aside) = State::open(directory.path()).unwrap();
+        assert_eq!(aside, None);
+        assert_eq!(saved.position, changes.position);
+        assert_eq!(
+            saved
+                .bans
+                .iter()
+                .map(|ban| ban.source.to_string())
+                .collect::<Vec<_>>(),
+            ["192.0.2.7"]
+        );
+        assert_eq!(saved.settled.len(), 1);
+        assert_eq!(saved.totals, changes.totals);
+    }
+
+    #[test]
+    fn a_damaged_file_is_kept_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(
+            directory.path().join(FILE),
+            "this is no database, it is 42 bytes of text".repeat(100),
+        )
+        .unwrap();
+        let (mut state, saved, aside) = State::open(directory.path()).unwrap();
+        assert_eq!(saved, Saved::default());
+        assert!(
+            fs::read_to_string(aside.unwrap())
+                .unwrap()
+                .starts_with("this is no database")
+        );
+        state.save(&changes()).unwrap();
+    }
+}
