@@ -1,0 +1,122 @@
+//! Tests on real Debian mail hosts: a guest of each release, with banjour installed in it, and attackers outside. Each
+//! case is a test of its own (`bookworm::three_imap_attempts_ban_and_two_do_not`), and uses addresses of its own, so the
+//! cases of a release share one guest, one after the other; the releases run side by side. Needs root.
+
+#[path = "guest/admin.rs"]
+mod admin;
+#[path = "guest/agent.rs"]
+mod agent;
+#[path = "guest/bus.rs"]
+mod bus;
+#[path = "guest/client.rs"]
+mod client;
+#[path = "guest/config.rs"]
+mod config;
+#[path = "guest/counting.rs"]
+mod counting;
+#[path = "guest/detection.rs"]
+mod detection;
+#[path = "guest/firewall.rs"]
+mod firewall;
+#[path = "guest/forgery.rs"]
+mod forgery;
+#[path = "guest/host.rs"]
+mod host;
+#[path = "guest/restart.rs"]
+mod restart;
+#[path = "guest/rights.rs"]
+mod rights;
+#[path = "guest/session.rs"]
+mod session;
+#[path = "guest/wire.rs"]
+mod wire;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::{Arguments, Trial};
+use nix::unistd::Uid;
+
+use host::Guest;
+
+const RELEASES: [&str; 2] = ["bookworm", "trixie"];
+
+/// A named case of a theme.
+type Case = (&'static str, fn(&Guest) -> Result<()>);
+
+const THEMES: [&[Case]; 9] = [
+    detection::CASES,
+    counting::CASES,
+    forgery::CASES,
+    firewall::CASES,
+    bus::CASES,
+    admin::CASES,
+    rights::CASES,
+    restart::CASES,
+    config::CASES,
+];
+
+/// The functions of a theme, with their names.
+macro_rules! cases {
+    ($($case:ident),* $(,)?) => {
+        pub(crate) const CASES: &[crate::Case] = &[$((stringify!($case), $case)),*];
+    };
+}
+pub(crate) use cases;
+
+/// The guest of a release: booted by the first case that wants it. If that fails, so do all cases.
+enum Slot {
+    NotYet,
+    Up(Guest),
+    Failed,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    if !arguments.list && !Uid::effective().is_root() {
+        eprintln!("the guest tests need root, to start guests: run `make test`");
+        return ExitCode::FAILURE;
+    }
+    // A thread for each release, and the trials in turns: so both are always at work, and each case waits for no other's.
+    arguments.test_threads.get_or_insert(RELEASES.len());
+    let slots = RELEASES.map(|release| (release, Arc::new(Mutex::new(Slot::NotYet))));
+    let cases = THEMES.concat();
+    let trials = cases.iter().flat_map(|&(name, case)| {
+        slots.each_ref().map(|(release, slot)| {
+            let (release, slot) = (*release, Arc::clone(slot));
+            Trial::test(format!("{release}::{name}"), move || {
+                Ok(run(release, &slot, case)?)
+            })
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// One case on the guest of its release, which the slot holds as long as the tests last.
+fn run(release: &str, slot: &Mutex<Slot>, case: fn(&Guest) -> Result<()>) -> Result<(), String> {
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Slot::NotYet = *slot {
+        *slot = match Guest::boot(release) {
+            Ok(guest) => Slot::Up(guest),
+            Err(error) => {
+                *slot = Slot::Failed;
+                return Err(format!("{error:#}"));
+            }
+        };
+    }
+    let Slot::Up(guest) = &*slot else {
+        return Err("the guest did not come up: see the first case".to_owned());
+    };
+    case(guest)
+        .and_then(|()| left_in_order(guest).context("after the case"))
+        .map_err(|error| format!("{error:#}\n{}", guest.report()))
+}
+
+/// Whatever a case did, the agent runs and has no complaint at its end.
+fn left_in_order(guest: &Guest) -> Result<()> {
+    guest.wait_until_up(0)?;
+    let problems = guest.problems()?;
+    ensure!(problems.is_empty(), "there are problems: {problems:?}");
+    Ok(())
+}

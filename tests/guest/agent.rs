@@ -1,0 +1,243 @@
+//! The agent in a guest, as its users see it: over the bus, in its journal, in the kernel's sets, and from outside.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::client::Service;
+use crate::host::{Guest, Output, wait_for};
+
+/// A ban takes milliseconds; a loaded test machine may need longer.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
+/// When no ban has come by now, none will: ten times what one takes at worst.
+const NEVER: Duration = Duration::from_millis(1500);
+
+const MANAGER: [&str; 3] = [
+    "org.banjour.Banjour1",
+    "/org/banjour/Banjour1",
+    "org.banjour.Banjour1.Manager",
+];
+
+/// One line of `ListBans`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ban {
+    pub(crate) source: String,
+    pub(crate) jail: String,
+    pub(crate) since: u64,
+    pub(crate) until: u64,
+}
+
+impl Guest {
+    /// Calls a method of the manager: `Unban sst 192.0.2.1 "" 0`. Answers the arguments of the reply.
+    pub(crate) fn call(&self, method: &[&str]) -> Result<Value> {
+        let output =
+            self.run(&[&["busctl", "--json=short", "call"], &MANAGER[..], method].concat())?;
+        ensure!(output.code == 0, "{}: {}", method.join(" "), output.err);
+        let reply: Value = serde_json::from_str(&output.out).unwrap_or_default();
+        Ok(reply["data"].clone())
+    }
+
+    /// A property of the manager.
+    pub(crate) fn property(&self, name: &str) -> Result<Value> {
+        self.property_of(MANAGER[1], MANAGER[2], name)
+    }
+
+    pub(crate) fn property_of(&self, path: &str, interface: &str, name: &str) -> Result<Value> {
+        let output = self.run(&[
+            "busctl",
+            "--json=short",
+            "get-property",
+            MANAGER[0],
+            path,
+            interface,
+            name,
+        ])?;
+        ensure!(output.code == 0, "{interface}.{name}: {}", output.err);
+        let reply: Value = serde_json::from_str(&output.out).with_context(|| output.out.clone())?;
+        Ok(reply["data"].clone())
+    }
+
+    pub(crate) fn problems(&self) -> Result<Vec<String>> {
+        Ok(serde_json::from_value(self.property("Problems")?)?)
+    }
+
+    pub(crate) fn bans(&self) -> Result<Vec<Ban>> {
+        let reply: Vec<Vec<(String, String, u64, u64)>> =
+            serde_json::from_value(self.call(&["ListBans"])?)?;
+        let bans = reply.into_iter().flatten();
+        Ok(bans
+            .map(|(source, jail, since, until)| Ban {
+                source,
+                jail,
+                since,
+                until,
+            })
+            .collect())
+    }
+
+    pub(crate) fn bans_of(&self, source: IpAddr) -> Result<Vec<Ban>> {
+        let source = source.to_string();
+        Ok(self
+            .bans()?
+            .into_iter()
+            .filter(|ban| ban.source == source)
+            .collect())
+    }
+
+    /// `banjour ban` with more arguments, which must work.
+    pub(crate) fn ban(&self, arguments: &str) -> Result<String> {
+        self.sh(&format!("banjour ban {arguments}"))
+    }
+
+    pub(crate) fn unban(&self, arguments: &str) -> Result<String> {
+        self.sh(&format!("banjour unban {arguments}"))
+    }
+
+    /// Whether the kernel's set of banned sources covers this address.
+    pub(crate) fn kernel_has(&self, source: IpAddr) -> Result<bool> {
+        let set = if source.is_ipv6() {
+            "banjour-ipv6"
+        } else {
+            "banjour-ipv4"
+        };
+        let element = format!("{{ {source} }}");
+        Ok(self
+            .run(&["nft", "get", "element", "inet", "firewalld", set, &element])?
+            .code
+            == 0)
+    }
+
+    /// Fails unless the source is banned soon, in the kernel too, and finds every mail port closed.
+    pub(crate) fn expect_banned(&self, source: IpAddr) -> Result<Vec<Ban>> {
+        wait_for(&format!("a ban of {source}"), SOON, || {
+            Ok(!self.bans_of(source)?.is_empty())
+        })?;
+        self.expect_closed(source)?;
+        self.bans_of(source)
+    }
+
+    /// Fails unless every mail port is closed to the source, soon.
+    pub(crate) fn expect_closed(&self, source: IpAddr) -> Result<()> {
+        wait_for(&format!("the kernel to drop {source}"), SOON, || {
+            self.kernel_has(source)
+        })?;
+        let open = self.attackers.open_ports(source)?;
+        ensure!(
+            open.is_empty(),
+            "{source} is banned, but ports {open:?} answer it"
+        );
+        Ok(())
+    }
+
+    /// Fails unless every mail port is open to the source, soon.
+    pub(crate) fn expect_open(&self, source: IpAddr) -> Result<()> {
+        wait_for(&format!("the kernel to let {source} in"), SOON, || {
+            Ok(!self.kernel_has(source)?)
+        })?;
+        let open = self.attackers.open_ports(source)?;
+        ensure!(
+            open == Service::ALL.map(Service::port),
+            "only ports {open:?} answer {source}"
+        );
+        Ok(())
+    }
+
+    /// Fails unless the source is not banned any more, soon, and gets in.
+    pub(crate) fn expect_lifted(&self, source: IpAddr) -> Result<()> {
+        wait_for(&format!("the end of the ban of {source}"), SOON, || {
+            Ok(self.bans_of(source)?.is_empty())
+        })?;
+        self.expect_open(source)
+    }
+
+    /// Waits long enough for a ban of any of these, and fails if one came.
+    pub(crate) fn expect_never_banned(&self, sources: &[IpAddr]) -> Result<()> {
+        std::thread::sleep(NEVER);
+        for &source in sources {
+            let bans = self.bans_of(source)?;
+            ensure!(
+                bans.is_empty(),
+                "{source} is banned, and should not be: {bans:?}"
+            );
+            ensure!(
+                !self.kernel_has(source)?,
+                "the kernel drops {source}, and no ban is listed"
+            );
+        }
+        Ok(())
+    }
+
+    /// The agent's process.
+    pub(crate) fn main_pid(&self) -> Result<u32> {
+        Ok(self.sh("systemctl show -P MainPID banjour")?.parse()?)
+    }
+
+    /// Waits until the agent runs and answers, not being process `old` (0: any will do).
+    pub(crate) fn wait_until_up(&self, old: u32) -> Result<()> {
+        wait_for("the agent to be up", SOON, || {
+            let active = self.run(&["systemctl", "is-active", "banjour"])?.out.trim() == "active";
+            Ok(active && self.main_pid()? != old && self.property("Version").is_ok())
+        })
+    }
+
+    /// What `STATUS=` says.
+    pub(crate) fn status_text(&self) -> Result<String> {
+        self.sh("systemctl show -P StatusText banjour")
+    }
+
+    /// The agent's own entries that match, each as the journal exports it.
+    pub(crate) fn journal(&self, matches: &str) -> Result<Vec<Value>> {
+        let lines = self.sh(&format!("journalctl -q -u banjour -o json {matches}"))?;
+        lines
+            .lines()
+            .map(|line| Ok(serde_json::from_str(line)?))
+            .collect()
+    }
+
+    /// Takes the present end of the journal, for `--after-cursor=`.
+    pub(crate) fn cursor(&self) -> Result<String> {
+        let line = self.sh("journalctl --sync; journalctl -q -n 0 --show-cursor")?;
+        Ok(line.trim_start_matches("-- cursor: ").to_owned())
+    }
+
+    /// A configuration drop-in, reloaded; taken away again at the end of the case.
+    pub(crate) fn configure(&self, name: &str, toml: &str) -> Result<crate::host::Undo<'_>> {
+        let path = format!("/etc/banjour/banjour.toml.d/{name}.toml");
+        self.write(&path, toml)?;
+        let undo = self.undo(format!("rm -f {path}; systemctl reload-or-restart banjour"));
+        self.sh("systemctl reload banjour")?;
+        Ok(undo)
+    }
+
+    /// Calls a method of the manager as dbus-send writes it, which tells an error's name.
+    pub(crate) fn dbus_send(&self, method: &str) -> Result<Output> {
+        let [name, path, interface] = MANAGER;
+        let send =
+            format!("dbus-send --system --print-reply --dest={name} {path} {interface}.{method}");
+        self.run(&["sh", "-c", &send])
+    }
+
+    /// What helps to understand a failed case.
+    pub(crate) fn report(&self) -> String {
+        let commands = [
+            "journalctl -u banjour -n 40 -o short-precise --no-hostname",
+            "systemctl status banjour --no-pager -n 0",
+            "banjour status",
+            "nft list set inet firewalld banjour-ipv4",
+            "nft list set inet firewalld banjour-ipv6",
+            "journalctl -n 40 -o short-precise --no-hostname -t dovecot -t auth -t postfix/smtpd \
+             -t postfix/submission/smtpd -t postfix/submissions/smtpd",
+        ];
+        let mut report = String::new();
+        for command in commands {
+            let shown = match self.run(&["sh", "-c", command]) {
+                Ok(output) => output.out + &output.err,
+                Err(error) => format!("{error:#}\n"),
+            };
+            report.extend(["\n# ", command, "\n", &shown]);
+        }
+        report
+    }
+}

@@ -1,0 +1,205 @@
+//! What counts as one attempt: not a line, not a connection.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use anyhow::{Result, ensure};
+
+use crate::client::Service::{self, Imap, Pop3, Sieve, Smtp, Submission};
+use crate::host::Guest;
+use crate::session::Answer;
+
+crate::cases![
+    three_wrong_passwords_in_one_connection_ban,
+    two_wrong_passwords_in_one_connection_do_not,
+    a_mistake_and_then_the_right_password_is_one_attempt,
+    two_customers_behind_one_address_may_each_mistype_once,
+    customers_who_get_in_are_never_banned,
+    a_jail_shows_what_it_counted,
+    loopback_is_never_banned,
+];
+
+const SERVICES: [Service; 4] = [Imap, Pop3, Sieve, Submission];
+
+fn three_wrong_passwords_in_one_connection_ban(guest: &Guest) -> Result<()> {
+    for service in SERVICES {
+        for source in [guest.source(), guest.source_v6()] {
+            in_one_connection(
+                guest,
+                source,
+                service,
+                &[("bob", "wrong"), ("alice", "wrong"), ("bob", "wrong")],
+            )?;
+            guest.expect_banned(source)?;
+        }
+    }
+    Ok(())
+}
+
+fn two_wrong_passwords_in_one_connection_do_not(guest: &Guest) -> Result<()> {
+    let attackers = SERVICES.map(|service| (guest.source(), service));
+    for (source, service) in attackers {
+        in_one_connection(
+            guest,
+            source,
+            service,
+            &[("bob", "wrong"), ("bob", "wrong")],
+        )?;
+    }
+    guest.expect_never_banned(&attackers.map(|(source, _)| source))?;
+    for (source, service) in attackers {
+        guest.attackers.fail(source, service, 1)?;
+        guest.expect_banned(source)?;
+    }
+    Ok(())
+}
+
+/// Such a connection ends as a success in Dovecot's eyes, and its failure is in no line of `imap-login`.
+fn a_mistake_and_then_the_right_password_is_one_attempt(guest: &Guest) -> Result<()> {
+    let attackers = SERVICES.map(|service| (guest.source(), service));
+    for (source, service) in attackers {
+        in_one_connection(
+            guest,
+            source,
+            service,
+            &[("bob", "wrong"), ("bob", "right-bob")],
+        )?;
+        in_one_connection(
+            guest,
+            source,
+            service,
+            &[("bob", "wrong"), ("bob", "right-bob")],
+        )?;
+    }
+    guest.expect_never_banned(&attackers.map(|(source, _)| source))?;
+    for (source, service) in attackers {
+        guest.attackers.fail(source, service, 1)?;
+        guest.expect_banned(source)?;
+    }
+    Ok(())
+}
+
+fn two_customers_behind_one_address_may_each_mistype_once(guest: &Guest) -> Result<()> {
+    let _verbose = guest.dovecot("auth_verbose = yes\n")?;
+    let offices = [guest.source(), guest.source_v6()];
+    for office in offices {
+        for customer in ["alice", "carol"] {
+            let right = format!("right-{customer}");
+            in_one_connection(
+                guest,
+                office,
+                Imap,
+                &[(customer, "worng"), (customer, &right)],
+            )?;
+        }
+    }
+    guest.expect_never_banned(&offices)
+}
+
+fn customers_who_get_in_are_never_banned(guest: &Guest) -> Result<()> {
+    let source = guest.source();
+    for service in Service::ALL {
+        for _ in 0..3 {
+            in_one_connection(guest, source, service, &[("alice", "right-alice")])?;
+        }
+    }
+    guest.expect_never_banned(&[source])
+}
+
+fn a_jail_shows_what_it_counted(guest: &Guest) -> Result<()> {
+    let jail = |name: &str| -> Result<u64> {
+        let value = guest.property_of(
+            "/org/banjour/Banjour1/jail/dovecot",
+            "org.banjour.Banjour1.Jail",
+            name,
+        )?;
+        Ok(value.as_u64().unwrap_or_default())
+    };
+    ensure!(jail("Attempts")? == 3, "the limit is {}", jail("Attempts")?);
+    ensure!(
+        jail("WindowUSec")? == 3_600_000_000,
+        "the window is {}",
+        jail("WindowUSec")?
+    );
+    ensure!(
+        jail("BanTimeUSec")? == 3_600_000_000,
+        "the ban time is {}",
+        jail("BanTimeUSec")?
+    );
+
+    let counts = || {
+        anyhow::Ok((
+            jail("TotalFailed")?,
+            jail("TotalBanned")?,
+            jail("CurrentlyBanned")?,
+        ))
+    };
+    let (failed, banned, banned_now) = counts()?;
+    let source = guest.source();
+    guest.attackers.fail(source, Imap, 2)?;
+    guest.expect_never_banned(&[source])?;
+    ensure!(
+        counts()? == (failed + 2, banned, banned_now),
+        "after two attempts: {:?}",
+        counts()?
+    );
+    ensure!(jail("CurrentlyFailed")? > 0, "nobody is counted");
+    guest.attackers.fail(source, Imap, 1)?;
+    guest.expect_banned(source)?;
+    ensure!(
+        counts()? == (failed + 3, banned + 1, banned_now + 1),
+        "after the third, from {:?}: {:?}",
+        (failed, banned, banned_now),
+        counts()?
+    );
+    Ok(())
+}
+
+fn loopback_is_never_banned(guest: &Guest) -> Result<()> {
+    let sources: [IpAddr; 3] = [
+        Ipv4Addr::LOCALHOST.into(),
+        Ipv4Addr::new(127, 1, 2, 3).into(),
+        Ipv6Addr::LOCALHOST.into(),
+    ];
+    for source in sources {
+        guest.inside.fail(source, Imap, 4)?;
+        guest.inside.fail(source, Smtp, 4)?;
+    }
+    guest.expect_never_banned(&sources)?;
+    for source in sources {
+        let refused = guest.run(&["banjour", "ban", &source.to_string()])?;
+        ensure!(
+            refused.code == 1,
+            "banjour ban {source} exited with {}: {}",
+            refused.code,
+            refused.err
+        );
+        ensure!(
+            guest.inside.reachable(source, Imap.port())?,
+            "{source} is locked out"
+        );
+    }
+    Ok(())
+}
+
+/// Names and passwords one after the other; an error if the server does not take the right ones, or takes others.
+fn in_one_connection(
+    guest: &Guest,
+    source: IpAddr,
+    service: Service,
+    tries: &[(&str, &str)],
+) -> Result<()> {
+    let mut session = guest.attackers.open(source, service)?;
+    for (user, password) in tries {
+        let answer = session.log_in(user, password)?;
+        let truth = if *password == format!("right-{user}") {
+            Answer::Accepted
+        } else {
+            Answer::Refused
+        };
+        ensure!(
+            answer == truth,
+            "{service:?}: {user} with {password} was {answer:?}"
+        );
+    }
+    session.leave()
+}

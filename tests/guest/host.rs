@@ -1,0 +1,250 @@
+//! A guest: a Debian mail host, booted, with banjour installed in it as on a real one.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::client::{Origin, Service};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guest/guest");
+
+/// What an admin runs after `make install DESTDIR=`.
+const AFTER_INSTALL: &str = "
+    systemd-sysusers
+    journalctl --update-catalog
+    systemctl daemon-reload
+    systemctl reload dbus
+    systemctl reload-or-restart polkit
+    firewall-cmd --quiet --reload
+    systemctl enable --quiet --now banjour";
+
+/// Dovecot, PAM and the penalty for clients that come again make every failure last two to seventeen seconds. One case
+/// does without this.
+const NO_DELAYS: &str = "
+    sed -i 's/pam_unix.so nullok/pam_unix.so nullok nodelay/' /etc/pam.d/common-auth
+    echo 'auth_failure_delay = 0' >/etc/dovecot/conf.d/99-no-delays.conf
+    case $(dovecot --version) in
+    2.3*) printf 'service anvil {\\n unix_listener anvil-auth-penalty {\\n mode = 0\\n }\\n}\\n' \
+        >>/etc/dovecot/conf.d/99-no-delays.conf ;;
+    esac";
+
+/// Something that is no mail service, as a mail host's ssh would be.
+const OTHER_SERVICE: &str = "systemd-run --quiet --unit=other --socket-property=ListenStream=22 \
+    --socket-property=Accept=yes -p StandardInput=socket cat";
+pub(crate) const OTHER_PORT: u16 = 22;
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+pub(crate) struct Guest {
+    name: String,
+    pub(crate) attackers: Origin,
+    /// The host itself, as a client of its own services.
+    pub(crate) inside: Origin,
+    sources: AtomicU16,
+}
+
+impl Guest {
+    /// Boots a guest of a release and installs banjour in it. It is gone with the value, or with this process.
+    pub(crate) fn boot(release: &str) -> Result<Self> {
+        // Short enough for the name of a network interface.
+        let name = format!("{}{}", &release[..2], std::process::id());
+        script(&["build", release])?;
+        let mut guest = Self {
+            attackers: Origin {
+                namespace: Path::new("/run/netns").join(format!("banjour-{name}")),
+                host_v4: Ipv4Addr::new(192, 0, 2, 2),
+                host_v6: Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2),
+            },
+            inside: Origin {
+                namespace: PathBuf::new(),
+                host_v4: Ipv4Addr::LOCALHOST,
+                host_v6: Ipv6Addr::LOCALHOST,
+            },
+            name,
+            sources: AtomicU16::new(0),
+        };
+        script(&["start", &guest.name, release])?;
+        let leader = script(&["leader", &guest.name])?;
+        guest.inside.namespace = Path::new("/proc").join(leader).join("ns/net");
+        guest.install()?;
+        guest.sh(&format!("{NO_DELAYS}\n{OTHER_SERVICE}"))?;
+        guest.restart_dovecot()?;
+        Ok(guest)
+    }
+
+    fn install(&self) -> Result<()> {
+        let programs = Path::new(env!("CARGO_BIN_EXE_banjourd"))
+            .parent()
+            .context("no directory")?;
+        let installed = Command::new("make")
+            .args(["--silent", "-C", env!("CARGO_MANIFEST_DIR"), "install"])
+            .arg(format!("DESTDIR={}", script(&["root", &self.name])?))
+            .arg(format!("BIN={}", programs.display()))
+            // `make test` is not to change what this one does.
+            .env_remove("MAKEFLAGS")
+            .output()
+            .context("make install")?;
+        let said = String::from_utf8_lossy(&installed.stderr);
+        ensure!(installed.status.success(), "make install: {said}");
+        self.sh(AFTER_INSTALL).with_context(|| self.report())?;
+        Ok(())
+    }
+
+    /// Runs a command as root, whatever its exit code.
+    pub(crate) fn run(&self, command: &[&str]) -> Result<Output> {
+        output(&["run", &self.name], command, "")
+    }
+
+    /// Runs a shell script as root, and is an error when that fails. What it prints, without the last line's end.
+    pub(crate) fn sh(&self, script: &str) -> Result<String> {
+        let output = self.run(&["sh", "-euc", script])?;
+        ensure!(
+            output.code == 0,
+            "`{}` exited with {}: {}{}",
+            script.trim(),
+            output.code,
+            output.out,
+            output.err
+        );
+        Ok(output.out.trim_end().to_owned())
+    }
+
+    /// Runs a shell script as dave, who may do nothing in particular.
+    pub(crate) fn as_dave(&self, script: &str) -> Result<Output> {
+        self.run(&["runuser", "-u", "dave", "--", "sh", "-c", script])
+    }
+
+    /// Writes a file, and the directories that lead to it.
+    pub(crate) fn write(&self, path: &str, text: &str) -> Result<()> {
+        let tee = format!("mkdir -p \"$(dirname {path})\" && cat >{path}");
+        let output = output(&["run", &self.name], &["sh", "-euc", &tee], text)?;
+        ensure!(output.code == 0, "write {path}: {}", output.err);
+        Ok(())
+    }
+
+    /// Something that a case changed, to be put right when the case ends, however it does.
+    #[must_use]
+    pub(crate) fn undo(&self, script: impl Into<String>) -> Undo<'_> {
+        Undo {
+            guest: self,
+            script: script.into(),
+        }
+    }
+
+    /// More of Dovecot's configuration, for as long as the answer lives.
+    pub(crate) fn dovecot(&self, settings: &str) -> Result<Undo<'_>> {
+        self.write("/etc/dovecot/conf.d/99-zz-case.conf", settings)?;
+        let undo = self.undo("rm /etc/dovecot/conf.d/99-zz-case.conf; systemctl restart dovecot");
+        self.restart_dovecot()?;
+        Ok(undo)
+    }
+
+    fn restart_dovecot(&self) -> Result<()> {
+        self.sh("systemctl restart dovecot")?;
+        wait_for(
+            "Dovecot and Postfix to answer",
+            Duration::from_secs(10),
+            || {
+                let open = self
+                    .attackers
+                    .open_ports(Ipv4Addr::new(198, 18, 0, 1).into());
+                Ok(open.is_ok_and(|open| open.len() == Service::ALL.len()))
+            },
+        )
+    }
+
+    /// An address that nobody has used yet.
+    pub(crate) fn source(&self) -> IpAddr {
+        let [high, low] = self.sources.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        Ipv4Addr::new(198, 18, 10 + high, low).into()
+    }
+
+    /// The same for IPv6, each in a /64 of its own.
+    pub(crate) fn source_v6(&self) -> IpAddr {
+        let number = self.sources.fetch_add(1, Ordering::Relaxed);
+        Ipv6Addr::new(0x2001, 0xdb8, 0xbad, number, 0, 0, 0, 7).into()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if let Err(error) = script(&["stop", &self.name]) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+pub(crate) struct Undo<'a> {
+    guest: &'a Guest,
+    script: String,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.guest.sh(&self.script) {
+            eprintln!("cleaning up: {error:#}");
+        }
+    }
+}
+
+/// Looks until it is so, and is an error when it takes longer than the limit.
+pub(crate) fn wait_for(
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    let end = Instant::now() + limit;
+    while !look().with_context(|| format!("waiting for {what}"))? {
+        if Instant::now() > end {
+            bail!("{what}: not within {limit:?}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// The guest script, which must succeed.
+fn script(arguments: &[&str]) -> Result<String> {
+    let output = output(arguments, &[], "")?;
+    ensure!(
+        output.code == 0,
+        "guest {}: {}",
+        arguments.join(" "),
+        output.err
+    );
+    Ok(output.out.trim_end().to_owned())
+}
+
+fn output(arguments: &[&str], command: &[&str], input: &str) -> Result<Output> {
+    let mut child = Command::new(SCRIPT)
+        .args(arguments)
+        .args(command)
+        .env("BANJOUR_OWNER", std::process::id().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context(SCRIPT)?;
+    child
+        .stdin
+        .take()
+        .context("no standard input")?
+        .write_all(input.as_bytes())?;
+    let output = child.wait_with_output()?;
+    Ok(Output {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}

@@ -1,0 +1,153 @@
+//! The agent dies, stops, comes back: nothing is forgotten, nothing counts twice.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::agent::SOON;
+use crate::client::Service::{Imap, Pop3, Smtp};
+use crate::host::{Guest, wait_for};
+
+crate::cases![
+    killed_between_attempts_it_loses_nothing_and_counts_nothing_twice,
+    bans_outlive_a_restart,
+    attempts_made_while_it_was_stopped_are_read_on_return,
+    a_ban_that_ended_while_it_was_stopped_is_lifted_on_return,
+    an_unban_is_not_undone_by_a_restart,
+    a_restarted_journal_and_a_rotated_one_lose_nothing,
+];
+
+fn killed_between_attempts_it_loses_nothing_and_counts_nothing_twice(guest: &Guest) -> Result<()> {
+    let [two, one, smtp] = [guest.source(), guest.source_v6(), guest.source()];
+    guest.attackers.fail(two, Imap, 2)?;
+    guest.attackers.fail(one, Imap, 1)?;
+    guest.attackers.fail(smtp, Smtp, 2)?;
+    guest.expect_never_banned(&[two, one, smtp])?;
+    kill(guest)?;
+    guest.expect_never_banned(&[two, one, smtp])?;
+    guest.attackers.fail(two, Imap, 1)?;
+    guest.expect_banned(two)?;
+    guest.attackers.fail(smtp, Smtp, 1)?;
+    guest.expect_banned(smtp)?;
+
+    guest.attackers.fail(one, Pop3, 1)?;
+    guest.expect_never_banned(&[one])?;
+    kill(guest)?;
+    guest.expect_never_banned(&[one])?;
+    // While it is away, and at once: nobody waits for it.
+    guest.sh("systemctl kill --signal=KILL banjour")?;
+    guest.attackers.fail(one, Imap, 1)?;
+    guest.wait_until_up(0)?;
+    guest.expect_banned(one)?;
+    for source in [two, smtp] {
+        guest.expect_closed(source)?;
+    }
+    Ok(())
+}
+
+fn kill(guest: &Guest) -> Result<()> {
+    let pid = guest.main_pid()?;
+    guest.sh("systemctl kill --signal=KILL banjour")?;
+    guest.wait_until_up(pid)
+}
+
+fn bans_outlive_a_restart(guest: &Guest) -> Result<()> {
+    let [guesser, by_hand] = [guest.source(), guest.source_v6()];
+    guest.attackers.fail(guesser, Imap, 3)?;
+    guest.expect_banned(guesser)?;
+    guest.ban(&format!("{by_hand} --for 2h"))?;
+    guest.ban("198.18.255.0/25 --for 2h")?;
+    let before = guest.bans()?;
+    let pid = guest.main_pid()?;
+    guest.sh("systemctl restart banjour")?;
+    for source in [guesser, by_hand, "198.18.255.100".parse()?] {
+        guest.expect_closed(source)?;
+    }
+    guest.wait_until_up(pid)?;
+    ensure!(
+        guest.bans()? == before,
+        "before: {before:?}\nafter: {:?}",
+        guest.bans()?
+    );
+    guest.sh("systemctl stop banjour")?;
+    for source in [guesser, by_hand] {
+        guest.expect_closed(source)?;
+    }
+    guest.sh("systemctl start banjour; banjour unban 198.18.255.0/25")?;
+    guest.expect_open("198.18.255.100".parse()?)
+}
+
+fn attempts_made_while_it_was_stopped_are_read_on_return(guest: &Guest) -> Result<()> {
+    let [three, two] = [guest.source(), guest.source()];
+    guest.attackers.fail(three, Imap, 1)?;
+    let _start = guest.undo("systemctl start banjour");
+    guest.sh("systemctl stop banjour")?;
+    guest.attackers.fail(three, Imap, 2)?;
+    guest.attackers.fail(two, Smtp, 2)?;
+    guest.sh("systemctl start banjour")?;
+    let bans = guest.expect_banned(three)?;
+    // The clock is that of the entries: the ban counts from the attempt, not from when it was read.
+    ensure!(
+        bans[0].until - bans[0].since == 3_600_000_000,
+        "not an hour: {bans:?}"
+    );
+    guest.expect_never_banned(&[two])?;
+    guest.attackers.fail(two, Smtp, 1)?;
+    guest.expect_banned(two)?;
+    Ok(())
+}
+
+fn a_ban_that_ended_while_it_was_stopped_is_lifted_on_return(guest: &Guest) -> Result<()> {
+    let source = guest.source();
+    guest.ban(&format!("{source} --for 2s"))?;
+    guest.expect_banned(source)?;
+    let _start = guest.undo("systemctl start banjour");
+    guest.sh("systemctl stop banjour")?;
+    std::thread::sleep(Duration::from_secs(2));
+    ensure!(guest.kernel_has(source)?, "nobody was there to lift it");
+    guest.sh("systemctl start banjour")?;
+    guest.expect_lifted(source)?;
+    wait_for("an entry about it", SOON, || {
+        let entries = guest.journal(&format!("BANJOUR_ACTION=unban BANJOUR_SOURCE={source}"))?;
+        Ok(entries
+            .iter()
+            .any(|entry| entry["BANJOUR_REASON"] == "expired"))
+    })
+}
+
+/// The attempts are still in the journal, and were forgiven.
+fn an_unban_is_not_undone_by_a_restart(guest: &Guest) -> Result<()> {
+    let [guesser, smtp] = [guest.source(), guest.source_v6()];
+    guest.attackers.fail(guesser, Imap, 3)?;
+    guest.attackers.fail(smtp, Smtp, 3)?;
+    for source in [guesser, smtp] {
+        guest.expect_banned(source)?;
+        guest.unban(&source.to_string())?;
+        guest.expect_lifted(source)?;
+    }
+    kill(guest)?;
+    guest.expect_never_banned(&[guesser, smtp])?;
+    guest.attackers.fail(guesser, Imap, 2)?;
+    guest.attackers.fail(smtp, Smtp, 2)?;
+    guest.expect_never_banned(&[guesser, smtp])?;
+    for source in [guesser, smtp] {
+        guest.attackers.fail(source, Imap, 1)?;
+    }
+    guest.expect_banned(guesser)?;
+    Ok(())
+}
+
+fn a_restarted_journal_and_a_rotated_one_lose_nothing(guest: &Guest) -> Result<()> {
+    let [rotated, restarted] = [guest.source(), guest.source()];
+    guest.attackers.fail(rotated, Imap, 2)?;
+    guest.attackers.fail(restarted, Imap, 1)?;
+    guest.sh("journalctl --rotate")?;
+    guest.attackers.fail(rotated, Imap, 1)?;
+    guest.expect_banned(rotated)?;
+    guest.attackers.fail(restarted, Imap, 1)?;
+    guest.sh("systemctl restart systemd-journald")?;
+    guest.expect_never_banned(&[restarted])?;
+    guest.attackers.fail(restarted, Imap, 1)?;
+    guest.expect_banned(restarted)?;
+    Ok(())
+}
