@@ -7,7 +7,6 @@ mod error;
 mod proxy;
 
 use tokio::sync::{mpsc, oneshot};
-use zbus::fdo::ObjectManager;
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, connection, interface};
@@ -342,7 +341,6 @@ pub async fn serve(
 ) -> zbus::Result<(Connection, mpsc::Receiver<Order>, Announcer)> {
     let (orders, receiver) = mpsc::channel(ORDERS);
     let builder = connection::Builder::system()
-        .serve_at(PATH, ObjectManager)
         .serve_at(
             PATH,
             Manager {

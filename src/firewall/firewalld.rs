@@ -53,9 +53,9 @@ trait IpSet {
     #[zbus(name = "setEntries", no_autostart)]
     fn set_entries(&self, ipset: &str, entries: &[String]) -> zbus::Result<()>;
     #[zbus(name = "addEntry", no_autostart)]
-    fn add_entry(&self, ipset: &str, entry: &str) -> zbus::Result<String>;
+    fn add_entry(&self, ipset: &str, entry: &str) -> zbus::Result<()>;
     #[zbus(name = "removeEntry", no_autostart)]
-    fn remove_entry(&self, ipset: &str, entry: &str) -> zbus::Result<String>;
+    fn remove_entry(&self, ipset: &str, entry: &str) -> zbus::Result<()>;
 }
 
 pub(super) struct Firewalld<'a> {
@@ -154,11 +154,10 @@ impl<'a> Firewalld<'a> {
 }
 
 /// firewalld's exceptions come as text that begins with a code.
-fn tolerate(code: &str, result: zbus::Result<String>) -> Result<(), Error> {
+fn tolerate(code: &str, result: zbus::Result<()>) -> Result<(), Error> {
     match result.map_err(Error::from) {
         Err(Error::Refused(text)) if text.starts_with(code) => Ok(()),
-        Err(error) => Err(error),
-        Ok(_) => Ok(()),
+        result => result,
     }
 }
 
