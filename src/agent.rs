@@ -27,7 +27,7 @@ use problems::{Kind, Problems};
 
 /// Evidence is read again from this long before a jail's window begins: a login process tells of an attempt when the
 /// connection ends, and must find the password database's word on it.
-const WITNESS_DELAY: Duration = Duration::from_secs(300);
+const WITNESS_DELAY: Duration = Duration::from_mins(5);
 
 /// How often the clock is looked at where no watchdog asks for it. A clock that jumps ends bans that late at the most.
 const TICK: Duration = Duration::from_secs(30);
@@ -38,7 +38,7 @@ const REPORTS: usize = 16;
 /// Where the agent finds its files.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Below which the configuration lies.
+    /// Below which the configuration and the journal lie.
     pub root: PathBuf,
     /// Where the state is kept.
     pub state: PathBuf,
@@ -83,7 +83,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let firewall = tokio::spawn(firewall::run(connection.clone(), desired, reports_in));
     let (disk_in, mut disk) = mpsc::unbounded_channel();
     let writer = Writer::spawn(state, disk_in).context("cannot start the state's thread")?;
-    let journal = read_journal(&keeper).context("cannot start the journal's thread")?;
+    let journal =
+        read_journal(&options.root, &keeper).context("cannot start the journal's thread")?;
     let mut agent = Agent {
         root: options.root,
         keeper,
@@ -195,7 +196,8 @@ impl Agent {
         };
         self.problems.set(Kind::Config, None);
         self.keeper.reconfigure(config);
-        self.journal = read_journal(&self.keeper).map_err(|e| Error::Failed(e.to_string()))?;
+        self.journal =
+            read_journal(&self.root, &self.keeper).map_err(|e| Error::Failed(e.to_string()))?;
         tracing::info!(
             MESSAGE_ID = log::id::RELOAD,
             BANJOUR_ACTION = "reload",
@@ -207,7 +209,7 @@ impl Agent {
 }
 
 /// A reader that goes on where the keeper stands, and reads the window before that again for jails that need it.
-fn read_journal(keeper: &Keeper) -> std::io::Result<mpsc::Receiver<Event>> {
+fn read_journal(root: &Path, keeper: &Keeper) -> std::io::Result<mpsc::Receiver<Event>> {
     let position = keeper.position().cloned();
     let now = position
         .as_ref()
@@ -216,7 +218,7 @@ fn read_journal(keeper: &Keeper) -> std::io::Result<mpsc::Receiver<Event>> {
         from: before(now, reach(keeper.config())),
         position,
     };
-    journal::spawn(Arc::clone(&keeper.config().filters), start)
+    journal::spawn(root.to_owned(), Arc::clone(&keeper.config().filters), start)
 }
 
 /// How far back an attempt can matter.

@@ -4,17 +4,18 @@
 //! the other way through [`Announcer`]: a bus that is slow to take them never holds up the agent.
 
 mod error;
+mod jail;
+mod manager;
 mod proxy;
 
 use tokio::sync::{mpsc, oneshot};
-use zbus::message::Header;
-use zbus::object_server::SignalEmitter;
-use zbus::{Connection, connection, interface};
+use zbus::{Connection, connection};
 
 use crate::ban::JailName;
 use crate::log::LogControl;
-use crate::polkit::{Action, authorize};
 pub use error::{CallError, Error};
+use jail::Jail;
+use manager::{Manager, ManagerSignals};
 pub use proxy::{JailProxy, ManagerProxy};
 
 /// The well-known name. Its number changes when an interface changes so that old clients would fail.
@@ -84,204 +85,6 @@ pub struct JailStatus {
     pub total_banned: u64,
 }
 
-/// The object at [`PATH`].
-#[derive(Debug)]
-pub struct Manager {
-    orders: mpsc::Sender<Order>,
-}
-
-/// The object of one jail.
-#[derive(Debug)]
-pub struct Jail {
-    name: JailName,
-    orders: mpsc::Sender<Order>,
-}
-
-#[interface(name = "org.banjour.Banjour1.Manager", introspection_docs = false)]
-impl Manager {
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "four are the method's, two are zbus'"
-    )]
-    async fn ban(
-        &self,
-        source: String,
-        jail: String,
-        duration_usec: u64,
-        flags: u64,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
-    ) -> Result<(), CallError> {
-        no_flags(flags)?;
-        authorize(connection, &header, Action::Ban).await?;
-        Ok(ask(&self.orders, |reply| {
-            Order::Ban(source, jail, duration_usec, reply)
-        })
-        .await??)
-    }
-
-    #[zbus(out_args("removed"))]
-    async fn unban(
-        &self,
-        source: String,
-        jail: String,
-        flags: u64,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
-    ) -> Result<u32, CallError> {
-        no_flags(flags)?;
-        authorize(connection, &header, Action::Unban).await?;
-        Ok(ask(&self.orders, |reply| Order::Unban(source, jail, reply)).await??)
-    }
-
-    #[zbus(out_args("bans"))]
-    async fn list_bans(
-        &self,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
-    ) -> Result<Vec<BanRow>, CallError> {
-        authorize(connection, &header, Action::Read).await?;
-        Ok(ask(&self.orders, |reply| Order::ListBans(None, reply)).await?)
-    }
-
-    async fn reload(
-        &self,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
-    ) -> Result<(), CallError> {
-        authorize(connection, &header, Action::Reload).await?;
-        Ok(ask(&self.orders, Order::Reload).await??)
-    }
-
-    #[zbus(signal)]
-    async fn ban_new(
-        emitter: &SignalEmitter<'_>,
-        source: &str,
-        jail: &str,
-        until_usec: u64,
-    ) -> zbus::Result<()>;
-
-    #[zbus(signal)]
-    async fn ban_removed(
-        emitter: &SignalEmitter<'_>,
-        source: &str,
-        jail: &str,
-        reason: &str,
-    ) -> zbus::Result<()>;
-
-    #[zbus(property(emits_changed_signal = "const"))]
-    fn version(&self) -> &str {
-        env!("CARGO_PKG_VERSION")
-    }
-
-    #[zbus(property(emits_changed_signal = "const"))]
-    fn firewall(&self) -> &str {
-        "firewalld"
-    }
-
-    #[zbus(property)]
-    async fn jails(&self) -> zbus::fdo::Result<Vec<String>> {
-        Ok(self.status().await?.jails)
-    }
-
-    #[zbus(property)]
-    async fn problems(&self) -> zbus::fdo::Result<Vec<String>> {
-        Ok(self.status().await?.problems)
-    }
-
-    #[zbus(property(emits_changed_signal = "false"))]
-    async fn currently_banned(&self) -> zbus::fdo::Result<u32> {
-        Ok(self.status().await?.currently_banned)
-    }
-
-    #[zbus(property(emits_changed_signal = "false"))]
-    async fn total_banned(&self) -> zbus::fdo::Result<u64> {
-        Ok(self.status().await?.total_banned)
-    }
-
-    #[zbus(property(emits_changed_signal = "false"))]
-    async fn total_failed(&self) -> zbus::fdo::Result<u64> {
-        Ok(self.status().await?.total_failed)
-    }
-}
-
-impl Manager {
-    async fn status(&self) -> Result<Status, Error> {
-        ask(&self.orders, Order::Status).await
-    }
-}
-
-#[interface(name = "org.banjour.Banjour1.Jail", introspection_docs = false)]
-impl Jail {
-    #[zbus(out_args("bans"))]
-    async fn list_bans(
-        &self,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
-    ) -> Result<Vec<(String, u64, u64)>, CallError> {
-        authorize(connection, &header, Action::Read).await?;
-        let bans = ask(&self.orders, |reply| {
-            Order::ListBans(Some(self.name.clone()), reply)
-        })
-        .await?;
-        Ok(bans
-            .into_iter()
-            .map(|(source, _, since, until)| (source, since, until))
-            .collect())
-    }
-
-    #[zbus(property(emits_changed_signal = "const"))]
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    #[zbus(property(emits_changed_signal = "false"))]
-    async fn filters(&self) -> zbus::fdo::Result<Vec<String>> {
-        Ok(self.status().await?.filters)
-    }
-
-    #[zbus(property(emits_changed_signal = "false"))]
-    async fn attempts(&self) -> zbus::fdo::Result<u32> {
-        Ok(self.status().await?.attempts)
-    }
-
-    #[zbus(property(emits_changed_signal = "false"), name = "WindowUSec")]
-    async fn window_usec(&self) -> zbus::fdo::Result<u64> {
-        Ok(self.status().await?.window_usec)
-    }
-
-    #[zbus(property(emits_changed_signal = "false"), name = "BanTimeUSec")]
-    async fn ban_time_usec(&self) -> zbus::fdo::Result<u64> {
-        Ok(self.status().await?.ban_time_usec)
-    }
-
-    #[zbus(property(emits_changed_signal = "false"))]
-    async fn currently_failed(&self) -> zbus::fdo::Result<u32> {
-        Ok(self.status().await?.currently_failed)
-    }
-
-    #[zbus(property(emits_changed_signal = "false"))]
-    async fn total_failed(&self) -> zbus::fdo::Result<u64> {
-        Ok(self.status().await?.total_failed)
-    }
-
-    #[zbus(property(emits_changed_signal = "false"))]
-    async fn currently_banned(&self) -> zbus::fdo::Result<u32> {
-        Ok(self.status().await?.currently_banned)
-    }
-
-    #[zbus(property(emits_changed_signal = "false"))]
-    async fn total_banned(&self) -> zbus::fdo::Result<u64> {
-        Ok(self.status().await?.total_banned)
-    }
-}
-
-impl Jail {
-    async fn status(&self) -> Result<JailStatus, Error> {
-        ask(&self.orders, |reply| Order::Jail(self.name.clone(), reply)).await
-    }
-}
-
 /// Sends an order to the agent and waits for its answer.
 async fn ask<T>(
     orders: &mpsc::Sender<Order>,
@@ -291,16 +94,6 @@ async fn ask<T>(
     let stopping = || Error::Failed("the agent is stopping".to_owned());
     orders.send(order(reply)).await.map_err(|_| stopping())?;
     answer.await.map_err(|_| stopping())
-}
-
-fn no_flags(flags: u64) -> Result<(), Error> {
-    if flags == 0 {
-        Ok(())
-    } else {
-        Err(Error::InvalidFlags(format!(
-            "flags {flags:#x}: none is defined, pass 0"
-        )))
-    }
 }
 
 /// Something that others should hear of.
@@ -425,15 +218,12 @@ async fn emit(
 /// The path of a jail's object; the name is escaped as `sd_bus_path_encode(3)` does.
 #[must_use]
 pub fn jail_path(name: &str) -> String {
-    let mut path = format!("{PATH}/jail/");
-    for (index, byte) in name.bytes().enumerate() {
-        if byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit()) {
-            path.push(char::from(byte));
-        } else {
-            path.push_str(&format!("_{byte:02x}"));
-        }
-    }
-    path
+    let escape = |(index, byte): (usize, u8)| match char::from(byte) {
+        c if c.is_ascii_alphabetic() || (index > 0 && c.is_ascii_digit()) => c.to_string(),
+        _ => format!("_{byte:02x}"),
+    };
+    let name: String = name.bytes().enumerate().map(escape).collect();
+    format!("{PATH}/jail/{name}")
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub use firewalld::Error;
 use firewalld::Firewalld;
 
 /// How long firewalld may take for everything that is to be done at once. 50,000 entries take it 8 s.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// After an error, the next try waits so long, and twice as long each time …
 const RETRY_FIRST: Duration = Duration::from_millis(250);

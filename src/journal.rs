@@ -7,13 +7,15 @@
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nix::unistd::{Uid, User};
-use systemd::journal::{Journal, JournalEntryField, OpenOptions};
+use systemd::journal::{Journal, JournalEntryField, OpenDirectoryOptions, OpenOptions};
 use tokio::sync::mpsc;
 
 use crate::filter::{Entry, Evidence, Filter, Filters, MAX_MESSAGE};
@@ -76,16 +78,20 @@ pub enum Event {
     Failed(String),
 }
 
-/// Starts a reader. It ends when the receiver is dropped, at the next entry.
+/// Starts a reader of the system's journal, or of that of another system below `root`. It ends when the receiver is dropped, at the next entry.
 ///
 /// # Errors
 /// When the thread can't be started.
-pub fn spawn(filters: Arc<Filters>, mut start: Start) -> io::Result<mpsc::Receiver<Event>> {
+pub fn spawn(
+    root: PathBuf,
+    filters: Arc<Filters>,
+    mut start: Start,
+) -> io::Result<mpsc::Receiver<Event>> {
     let (events, receiver) = mpsc::channel(QUEUE);
     thread::Builder::new()
         .name("journal".to_owned())
         .spawn(move || {
-            while let Err(error) = read(&filters, &mut start, &events) {
+            while let Err(error) = read(&root, &filters, &mut start, &events) {
                 let Ok(()) = events.blocking_send(Event::Failed(error.to_string())) else {
                     return;
                 };
@@ -107,8 +113,13 @@ enum Error {
 }
 
 /// Reads until the receiver is gone; after an error, `start` is where to go on.
-fn read(filters: &Filters, start: &mut Start, events: &mpsc::Sender<Event>) -> Result<(), Error> {
-    let mut reader = Reader::open(filters, start)?;
+fn read(
+    root: &Path,
+    filters: &Filters,
+    start: &mut Start,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), Error> {
+    let mut reader = Reader::open(root, filters, start)?;
     let mut alert_until = Instant::now();
     while !events.is_closed() {
         let Some(batch) = reader.next_batch()? else {
@@ -141,7 +152,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn open(filters: &'a Filters, start: &Start) -> Result<Self, Error> {
+    fn open(root: &Path, filters: &'a Filters, start: &Start) -> Result<Self, Error> {
         let mut journal = OpenOptions::default()
             .system(true)
             .local_only(true)

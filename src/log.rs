@@ -129,12 +129,13 @@ impl LogControl {
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
-    fn log_target(&self) -> &str {
+    fn log_target(&self) -> &'static str {
         self.target
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
-    fn syslog_identifier(&self) -> &str {
+    #[allow(clippy::unused_self, reason = "zbus wants a method")]
+    fn syslog_identifier(&self) -> &'static str {
         IDENTIFIER
     }
 }

@@ -2,21 +2,20 @@
 //! with `sqlite3`). What belongs together is one transaction, so that after a crash the position never lies behind or
 //! before the bans and counts that it stands for. Writing has a thread of its own: a slow disk delays no ban.
 
+mod writer;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, Transaction, params};
-use tokio::sync::mpsc::UnboundedSender;
 
 use crate::ban::{Ban, JailName};
 use crate::journal::Position;
 use crate::source::Source;
+pub use writer::Writer;
 
 /// The database's name in the state directory.
 const FILE: &str = "banjour.db";
@@ -31,12 +30,6 @@ const SCHEMA: &str = "
     CREATE TABLE jail (name TEXT PRIMARY KEY, failed INTEGER, banned INTEGER) WITHOUT ROWID;
     CREATE TABLE position (id INTEGER PRIMARY KEY CHECK (id = 0), cursor TEXT, at INTEGER);
 ";
-
-/// Batches of changes on their way to the disk. Beyond that they are merged into one.
-const QUEUE: usize = 8;
-
-/// How long to wait after the disk refused.
-const RETRY: Duration = Duration::from_secs(2);
 
 /// A source in a jail.
 pub type Key = (Source, JailName);
@@ -265,68 +258,6 @@ impl Changes {
             && self.bans.is_empty()
             && self.settled.is_empty()
             && self.totals.is_empty()
-    }
-}
-
-/// The thread that writes.
-#[derive(Debug)]
-pub struct Writer {
-    queue: SyncSender<Changes>,
-    thread: JoinHandle<()>,
-}
-
-impl Writer {
-    /// Starts the thread. `problems` hears of every failure (`Some`), and of success after one (`None`).
-    ///
-    /// # Errors
-    /// When the thread can't be started.
-    pub fn spawn(state: State, problems: UnboundedSender<Option<String>>) -> io::Result<Self> {
-        let (queue, changes) = sync_channel(QUEUE);
-        let thread = thread::Builder::new()
-            .name("state".to_owned())
-            .spawn(move || write_all(state, &changes, &problems))?;
-        Ok(Self { queue, thread })
-    }
-
-    /// Hands changes over, and leaves them where they are when the disk is behind: more may join them.
-    pub fn save(&self, changes: &mut Changes) {
-        if changes.is_empty() {
-            return;
-        }
-        match self.queue.try_send(std::mem::take(changes)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => *changes = back,
-        }
-    }
-
-    /// Saves the last changes and waits until all is on disk.
-    pub fn finish(self, changes: Changes) {
-        let Self { queue, thread } = self;
-        // An error means that the thread is gone; there is nobody left to write.
-        let _ = queue.send(changes);
-        drop(queue);
-        let _ = thread.join();
-    }
-}
-
-fn write_all(
-    mut state: State,
-    queue: &Receiver<Changes>,
-    problems: &UnboundedSender<Option<String>>,
-) {
-    for changes in queue {
-        let mut failed = false;
-        while let Err(error) = state.save(&changes) {
-            failed = true;
-            // The agent is gone when nobody listens: it was told to stop, and what can't be written is read again.
-            if problems.send(Some(error.to_string())).is_err() {
-                return;
-            }
-            thread::sleep(RETRY);
-        }
-        if failed {
-            let _ = problems.send(None);
-        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The jails and the bans, and what follows from a change of them: the firewall's desired set, what is to be saved, what
 //! the bus and the journal hear.
 
+mod orders;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +12,8 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use crate::ban::{Ban, Bans, JailName};
-use crate::bus::{Announcement, Announcer, BanRow, Error, JailStatus, Status};
-use crate::config::{Config, MANUAL, MAX_TIME};
+use crate::bus::{Announcement, Announcer};
+use crate::config::Config;
 use crate::filter::Evidence;
 use crate::firewall::Desired;
 use crate::jail::{Decision, Jail, after};
@@ -21,7 +23,7 @@ use crate::source::Source;
 use crate::state::{Changes, Saved, Totals};
 
 /// Where nobody attacks, the journal's position is saved when it has moved on by this much.
-const POSITION_INTERVAL: Duration = Duration::from_secs(600);
+const POSITION_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Why a ban ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,81 +298,6 @@ impl Keeper {
         })
     }
 
-    /// An admin's ban. An empty jail is [`MANUAL`], 0 µs the jail's own time.
-    pub(super) fn order_ban(
-        &mut self,
-        source: Source,
-        jail: &str,
-        duration_usec: u64,
-    ) -> Result<(), Error> {
-        let jail = self.jail_name(if jail.is_empty() { MANUAL } else { jail })?;
-        if self.config.ignores(source) {
-            let text = format!(
-                "{source} is never banned: it is loopback, or overlaps the setting \"ignore\""
-            );
-            return Err(Error::SourceIgnored(text));
-        }
-        let duration = match Duration::from_micros(duration_usec) {
-            Duration::ZERO => self
-                .config
-                .jails
-                .get(&jail)
-                .map_or(MAX_TIME, |jail| jail.rule.ban_time),
-            duration if duration <= MAX_TIME => duration,
-            _ => {
-                return Err(Error::InvalidDuration(format!(
-                    "{duration_usec} µs is longer than ten years"
-                )));
-            }
-        };
-        let since = Timestamp::now();
-        let ban = Ban {
-            source,
-            jail,
-            since,
-            until: after(since, duration),
-        };
-        self.ban(
-            ban,
-            &Decision {
-                attempts: 0,
-                user: None,
-            },
-        );
-        Ok(())
-    }
-
-    /// An admin's word that a source may come again, in one jail or in all. What it did before is forgiven.
-    pub(super) fn order_unban(&mut self, source: Source, jail: &str) -> Result<u32, Error> {
-        let jails: Vec<JailName> = if jail.is_empty() {
-            self.jails.keys().cloned().collect()
-        } else {
-            vec![self.jail_name(jail)?]
-        };
-        let now = Timestamp::now();
-        for jail in &jails {
-            self.settle(source, jail, now);
-        }
-        let lifted = self.bans.remove(source, (!jail.is_empty()).then_some(jail));
-        self.ended(&lifted, Reason::Unbanned);
-        Ok(u32::try_from(lifted.len()).unwrap_or(u32::MAX))
-    }
-
-    fn jail_name(&self, name: &str) -> Result<JailName, Error> {
-        self.jails
-            .get_key_value(name)
-            .map(|(name, _)| Arc::clone(name))
-            .ok_or_else(|| {
-                let known = self
-                    .jails
-                    .keys()
-                    .map(|name| &**name)
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                Error::NoSuchJail(format!("there is no jail {name:?}; there are: {known}"))
-            })
-    }
-
     /// Takes another configuration into force. Bans and counters stay, except where they lose their ground.
     pub(super) fn reconfigure(&mut self, config: Config) {
         let gone: Vec<JailName> = self
@@ -418,68 +345,6 @@ impl Keeper {
             self.ended(&bans, reason);
         }
     }
-
-    pub(super) fn list(&self, jail: Option<&str>) -> Vec<BanRow> {
-        let wanted = |ban: &Ban| jail.is_none_or(|jail| *ban.jail == *jail);
-        let row = |ban: Ban| {
-            (
-                ban.source.to_string(),
-                ban.jail.to_string(),
-                usec(ban.since),
-                usec(ban.until),
-            )
-        };
-        self.bans.iter().filter(wanted).map(row).collect()
-    }
-
-    pub(super) fn status(&self, problems: Vec<String>) -> Status {
-        Status {
-            jails: self.jails.keys().map(ToString::to_string).collect(),
-            problems,
-            currently_banned: count(self.bans.len()),
-            total_banned: self.totals.values().map(|totals| totals.banned).sum(),
-            total_failed: self.totals.values().map(|totals| totals.failed).sum(),
-        }
-    }
-
-    pub(super) fn jail_status(&self, name: &str, now: Timestamp) -> Option<JailStatus> {
-        let jail = self.jails.get(name)?;
-        let totals = self.totals.get(name).copied().unwrap_or_default();
-        let rule = jail.rule();
-        Some(JailStatus {
-            filters: self
-                .config
-                .jails
-                .get(name)?
-                .filters
-                .iter()
-                .cloned()
-                .collect(),
-            attempts: rule.attempts.get(),
-            window_usec: micros(rule.window),
-            ban_time_usec: micros(rule.ban_time),
-            currently_failed: count(jail.currently_failed(now)),
-            total_failed: totals.failed,
-            currently_banned: count(self.bans.iter().filter(|ban| *ban.jail == *name).count()),
-            total_banned: totals.banned,
-        })
-    }
-
-    /// One line for `systemctl status`.
-    pub(super) fn summary(&self) -> String {
-        let (bans, jails) = (
-            self.bans.len(),
-            self.jails
-                .keys()
-                .map(|name| &**name)
-                .collect::<Vec<_>>()
-                .join(", "),
-        );
-        format!(
-            "{bans} {} in force; jails: {jails}",
-            if bans == 1 { "ban" } else { "bans" }
-        )
-    }
 }
 
 fn local(at: Timestamp) -> impl fmt::Display {
@@ -490,12 +355,4 @@ fn local(at: Timestamp) -> impl fmt::Display {
 
 fn usec(at: Timestamp) -> u64 {
     u64::try_from(at.as_microsecond()).unwrap_or(0)
-}
-
-fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn count(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -12,7 +12,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "banjourd", version)]
 struct Arguments {
-    /// Read the configuration below this directory
+    /// Read the configuration and the journal below this directory
     #[arg(long, value_name = "DIRECTORY", default_value = "/")]
     root: PathBuf,
 }

@@ -1,6 +1,6 @@
-//! The same interfaces from the client's side; see [`Manager`](super::Manager) and [`Jail`](super::Jail).
+//! The same interfaces from the client's side.
 
-#![allow(missing_docs, reason = "documented where they are served")]
+#![allow(missing_docs, reason = "see manager.rs and jail.rs")]
 
 use super::BanRow;
 

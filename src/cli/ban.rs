@@ -12,7 +12,7 @@ use crate::source::Source;
 /// Arguments of `banjour ban`
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// An address (192.0.2.7, 2001:db8::7) or a prefix (192.0.2.0/24)
+    /// An address such as 192.0.2.7, or a prefix such as 192.0.2.0/24
     source: Source,
     /// The jail to put it into
     #[arg(long, default_value = MANUAL)]

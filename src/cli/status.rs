@@ -65,9 +65,11 @@ async fn overview(
     if problems.is_empty() {
         out += "protecting; no problems\n";
     }
-    for problem in problems {
-        out += &format!("PROBLEM: {problem}\n");
-    }
+    out.extend(
+        problems
+            .iter()
+            .map(|problem| format!("PROBLEM: {problem}\n")),
+    );
     let rows: Vec<_> = jails.iter().map(Jail::row).collect();
     out += "\n";
     out += &text::table(

@@ -9,7 +9,7 @@ use crate::source::Source;
 /// Arguments of `banjour unban`
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// An address (192.0.2.7, 2001:db8::7) or a prefix (192.0.2.0/24)
+    /// An address such as 192.0.2.7, or a prefix such as 192.0.2.0/24
     source: Source,
     /// Only its ban in this jail [default: all its bans]
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -44,9 +44,8 @@ pub(super) async fn run(manager: &ManagerProxy<'_>, arguments: &Arguments) -> Re
         1 => format!("lifted the ban of {source}\n"),
         n => format!("lifted {n} bans of {source}\n"),
     };
-    let still: String = still
+    let still = still
         .iter()
-        .map(|ban| format!("{source} is still kept out by the ban of {ban}\n"))
-        .collect();
-    text::print(&(done + &still))
+        .map(|ban| format!("{source} is still kept out by the ban of {ban}\n"));
+    text::print(&still.fold(done, |text, line| text + &line))
 }

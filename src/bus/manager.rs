@@ -1,0 +1,141 @@
+//! `org.banjour.Banjour1.Manager`: bans, and the agent at a glance.
+
+use tokio::sync::mpsc;
+use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, interface};
+
+use super::{BanRow, CallError, Error, Order, Status, ask};
+use crate::polkit::{Action, authorize};
+
+/// The object at [`PATH`].
+#[derive(Debug)]
+pub(super) struct Manager {
+    pub(super) orders: mpsc::Sender<Order>,
+}
+
+#[interface(name = "org.banjour.Banjour1.Manager", introspection_docs = false)]
+impl Manager {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "four are the method's, two are zbus'"
+    )]
+    async fn ban(
+        &self,
+        source: String,
+        jail: String,
+        duration_usec: u64,
+        flags: u64,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), CallError> {
+        no_flags(flags)?;
+        authorize(connection, &header, Action::Ban).await?;
+        Ok(ask(&self.orders, |reply| {
+            Order::Ban(source, jail, duration_usec, reply)
+        })
+        .await??)
+    }
+
+    #[zbus(out_args("removed"))]
+    async fn unban(
+        &self,
+        source: String,
+        jail: String,
+        flags: u64,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<u32, CallError> {
+        no_flags(flags)?;
+        authorize(connection, &header, Action::Unban).await?;
+        Ok(ask(&self.orders, |reply| Order::Unban(source, jail, reply)).await??)
+    }
+
+    #[zbus(out_args("bans"))]
+    async fn list_bans(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<BanRow>, CallError> {
+        authorize(connection, &header, Action::Read).await?;
+        Ok(ask(&self.orders, |reply| Order::ListBans(None, reply)).await?)
+    }
+
+    async fn reload(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), CallError> {
+        authorize(connection, &header, Action::Reload).await?;
+        Ok(ask(&self.orders, Order::Reload).await??)
+    }
+
+    #[zbus(signal)]
+    async fn ban_new(
+        emitter: &SignalEmitter<'_>,
+        source: &str,
+        jail: &str,
+        until_usec: u64,
+    ) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn ban_removed(
+        emitter: &SignalEmitter<'_>,
+        source: &str,
+        jail: &str,
+        reason: &str,
+    ) -> zbus::Result<()>;
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    #[allow(clippy::unused_self, reason = "zbus wants a method")]
+    fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    #[allow(clippy::unused_self, reason = "zbus wants a method")]
+    fn firewall(&self) -> &'static str {
+        "firewalld"
+    }
+
+    #[zbus(property)]
+    async fn jails(&self) -> zbus::fdo::Result<Vec<String>> {
+        Ok(self.status().await?.jails)
+    }
+
+    #[zbus(property)]
+    async fn problems(&self) -> zbus::fdo::Result<Vec<String>> {
+        Ok(self.status().await?.problems)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn currently_banned(&self) -> zbus::fdo::Result<u32> {
+        Ok(self.status().await?.currently_banned)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn total_banned(&self) -> zbus::fdo::Result<u64> {
+        Ok(self.status().await?.total_banned)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn total_failed(&self) -> zbus::fdo::Result<u64> {
+        Ok(self.status().await?.total_failed)
+    }
+}
+
+impl Manager {
+    async fn status(&self) -> Result<Status, Error> {
+        ask(&self.orders, Order::Status).await
+    }
+}
+
+fn no_flags(flags: u64) -> Result<(), Error> {
+    if flags == 0 {
+        Ok(())
+    } else {
+        Err(Error::InvalidFlags(format!(
+            "flags {flags:#x}: none is defined, pass 0"
+        )))
+    }
+}
