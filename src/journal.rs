@@ -153,10 +153,17 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn open(root: &Path, filters: &'a Filters, start: &Start) -> Result<Self, Error> {
-        let mut journal = OpenOptions::default()
-            .system(true)
-            .local_only(true)
-            .open()?;
+        let mut journal = if root == Path::new("/") {
+            OpenOptions::default()
+                .system(true)
+                .local_only(true)
+                .open()?
+        } else {
+            let root = root.as_os_str().as_bytes();
+            OpenDirectoryOptions::default()
+                .os_root(true)
+                .open_directory(root)?
+        };
         // Opening succeeds without permission too, and finds nothing.
         if !journal.has_persistent_files()? && !journal.has_runtime_files()? {
             return Err(Error::Unreadable);
