@@ -13,12 +13,13 @@ INSTALL_DEPS = yes
 # Installing makes firewalld reload once, if it doesn't know banjour's ipsets yet; "no" leaves that to you.
 FIREWALLD_RELOAD = yes
 CARGO = cargo
+# Where the programs to install are.
+BIN = $(or $(CARGO_TARGET_DIR),target)/release
 
 export INSTALL_DEPS
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-target = $(or $(CARGO_TARGET_DIR),target)
-binaries = $(target)/release/banjour $(target)/release/banjourd
+binaries = $(BIN)/banjour $(BIN)/banjourd
 prefix = $(DESTDIR)$(PREFIX)
 config = $(DESTDIR)/etc/banjour/banjour.toml
 # What only root may do, when somebody else builds and tests.
@@ -26,19 +27,19 @@ sudo = $(if $(filter-out 0,$(shell id -u)),sudo)
 
 # mode, files, directory below PREFIX
 define files
-755 $(target)/release/banjour                bin
-755 $(target)/release/banjourd               libexec/banjour
-644 src/filter/*.toml                        lib/banjour/filters
-644 units/banjour.service                    lib/systemd/system
-644 units/banjour.catalog                    lib/systemd/catalog
-644 units/sysusers.d/banjour.conf            lib/sysusers.d
-644 units/org.banjour.Banjour1.service       share/dbus-1/system-services
-644 policy/dbus/org.banjour.Banjour1.conf    share/dbus-1/system.d
+755 $(BIN)/banjour                            bin
+755 $(BIN)/banjourd                           libexec/banjour
+644 src/filter/*.toml                         lib/banjour/filters
+644 units/banjour.service                     lib/systemd/system
+644 units/banjour.catalog                     lib/systemd/catalog
+644 units/sysusers.d/banjour.conf             lib/sysusers.d
+644 units/org.banjour.Banjour1.service        share/dbus-1/system-services
+644 policy/dbus/org.banjour.Banjour1.conf     share/dbus-1/system.d
 644 policy/polkit/org.banjour.Banjour1.policy share/polkit-1/actions
-644 policy/polkit/50-banjour.rules           share/polkit-1/rules.d
-644 policy/firewalld/ipsets/banjour-ipv4.xml lib/firewalld/ipsets
-644 policy/firewalld/ipsets/banjour-ipv6.xml lib/firewalld/ipsets
-644 policy/firewalld/policies/banjour.xml    lib/firewalld/policies
+644 policy/polkit/50-banjour.rules            share/polkit-1/rules.d
+644 policy/firewalld/ipsets/banjour-ipv4.xml  lib/firewalld/ipsets
+644 policy/firewalld/ipsets/banjour-ipv6.xml  lib/firewalld/ipsets
+644 policy/firewalld/policies/banjour.xml     lib/firewalld/policies
 endef
 export files
 
@@ -91,7 +92,8 @@ demo: build
 	@tests/setup guests
 	$(sudo) tests/demo
 
-test: build
+test:
+	@tests/setup build
 	@tests/setup guests
 	$(CARGO) test --locked $(if $(sudo),--config 'target."cfg(all())".runner="sudo --preserve-env"')
 
