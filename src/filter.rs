@@ -367,3 +367,6 @@ fn one_line(error: &impl fmt::Display) -> String {
         .trim_start_matches("error: ")
         .to_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! The shipped filters over the corpus: lines of real daemons, and what each must yield.
+
+use super::*;
+
+/// Every file of `tests/corpus`, a theme each.
+const CORPUS: [(&str, &str); 5] = [
+    (
+        "postfix.jsonl",
+        include_str!("../../tests/corpus/postfix.jsonl"),
+    ),
+    (
+        "dovecot-2.3.jsonl",
+        include_str!("../../tests/corpus/dovecot-2.3.jsonl"),
+    ),
+    (
+        "dovecot-2.4.jsonl",
+        include_str!("../../tests/corpus/dovecot-2.4.jsonl"),
+    ),
+    (
+        "hostile.jsonl",
+        include_str!("../../tests/corpus/hostile.jsonl"),
+    ),
+    (
+        "not-attempts.jsonl",
+        include_str!("../../tests/corpus/not-attempts.jsonl"),
+    ),
+];
+
+/// One line of the corpus.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    unit: String,
+    user: String,
+    message: Message,
+    expect: Option<Expected>,
+}
+
+/// As `journalctl -o json` writes it: bytes where it is not UTF-8.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Message {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// Evidence; a witness other than `front` and `refused` is a back's name.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    filter: String,
+    source: String,
+    user: Option<String>,
+    outcome: String,
+    witness: Option<String>,
+    attempts: Option<u32>,
+}
+
+impl Message {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+impl From<Evidence> for Expected {
+    fn from(evidence: Evidence) -> Self {
+        let (outcome, witness, attempts) = match evidence.outcome {
+            Outcome::Success => ("success", None, None),
+            Outcome::Failure { witness, attempts } => {
+                let witness = match witness {
+                    Witness::Front => "front".to_owned(),
+                    Witness::Refused => "refused".to_owned(),
+                    Witness::Back(name) => name.to_string(),
+                };
+                ("failure", Some(witness), Some(attempts))
+            }
+        };
+        Self {
+            filter: evidence.filter.to_string(),
+            source: evidence.source.to_string(),
+            user: evidence.user,
+            outcome: outcome.to_owned(),
+            witness,
+            attempts,
+        }
+    }
+}
+
+fn shipped() -> Vec<Filter> {
+    SHIPPED
+        .iter()
+        .map(|(name, text)| Filter::compile(name, text).unwrap())
+        .collect()
+}
+
+fn read_all(filters: &[Filter], unit: &str, user: &str, message: &[u8]) -> Vec<Expected> {
+    let entry = Entry {
+        unit,
+        user,
+        message,
+        at: Timestamp::UNIX_EPOCH,
+    };
+    let evidence = |filter: &Filter| {
+        let evidence = filter.read(&entry);
+        assert!(
+            evidence.is_none() || filter.may_match(message),
+            "{message:?}"
+        );
+        evidence
+    };
+    filters
+        .iter()
+        .filter_map(evidence)
+        .map(Expected::from)
+        .collect()
+}
+
+#[test]
+fn every_line_of_the_corpus_yields_what_it_must() {
+    let filters = shipped();
+    let mut wrong = Vec::new();
+    for (file, text) in CORPUS {
+        for (number, line) in (1..).zip(text.lines()) {
+            let line: Line = serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("{file}:{number}: {error}"));
+            let found = read_all(&filters, &line.unit, &line.user, line.message.bytes());
+            if found.iter().ne(&line.expect) {
+                let message = String::from_utf8_lossy(line.message.bytes());
+                wrong.push(format!(
+                    "{file}:{number}: {} as {}: {message:?}\n  must yield {:?}\n  yields     {found:?}",
+                    line.unit, line.user, line.expect
+                ));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} lines\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+/// A name of any length: what fits into a datagram is read, and never names another address; what does not is no line.
+#[test]
+fn a_name_may_be_as_long_as_a_datagram() {
+    let filters = shipped();
+    let line = |length: usize| {
+        let name = ", rip=198.51.100.1, lip=192.0.2.2".repeat(length / 33 + 1);
+        format!(
+            "imap-login: Disconnected: Connection closed (auth failed, 1 attempts in 2 secs): \
+             user=<{}>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.2, session=<abc>",
+            &name[..length]
+        )
+    };
+    let frame = line(0).len();
+    for (length, seen) in [
+        (1000, true),
+        (MAX_MESSAGE - frame, true),
+        (MAX_MESSAGE - frame + 1, false),
+        (10 * MAX_MESSAGE, false),
+    ] {
+        let found = read_all(&filters, "dovecot.service", "root", line(length).as_bytes());
+        let sources: Vec<_> = found.iter().map(|found| found.source.as_str()).collect();
+        assert_eq!(sources, ["192.0.2.7"][..usize::from(seen)], "{length}");
+        for user in found.iter().filter_map(|found| found.user.as_ref()) {
+            assert_eq!(user.chars().count(), MAX_USER);
+        }
+    }
+}
+
+#[test]
+fn a_unit_matches_itself_and_a_template_its_instances() {
+    let unit = |text: &str| text.parse::<Unit>().unwrap();
+    let plain = unit("dovecot.service");
+    assert!(plain.matches("dovecot.service"));
+    for other in [
+        "",
+        "dovecot",
+        "dovecot.socket",
+        "dovecot@x.service",
+        "dovecot.service.evil",
+        "xdovecot.service",
+        "Dovecot.service",
+        "user@1000.service",
+    ] {
+        assert!(!plain.matches(other), "{other}");
+    }
+    let template = unit("postfix@*.service");
+    for instance in [
+        "postfix@-.service",
+        "postfix@relay.service",
+        "postfix@a@b.service",
+    ] {
+        assert!(template.matches(instance), "{instance}");
+    }
+    for other in [
+        "",
+        "postfix.service",
+        "postfix@",
+        "postfix@x",
+        "postfix@x.socket",
+        "postfix@x.service.evil",
+        "postfix@x.serviceevil",
+        "xpostfix@-.service",
+        "postfix-out@x.service",
+        "user@1000.service",
+    ] {
+        assert!(!template.matches(other), "{other}");
+    }
+}
+
+#[test]
+fn the_journal_is_asked_for_a_unit_or_for_the_slice_of_its_instances() {
+    let asked = |text: &str| text.parse::<Unit>().unwrap().journal_match();
+    assert_eq!(
+        asked("dovecot.service"),
+        ("_SYSTEMD_UNIT", "dovecot.service".to_owned())
+    );
+    assert_eq!(
+        asked("postfix@*.service"),
+        ("_SYSTEMD_SLICE", "system-postfix.slice".to_owned())
+    );
+    assert_eq!(
+        asked("post-fix@*.service"),
+        ("_SYSTEMD_SLICE", "system-post\\x2dfix.slice".to_owned())
+    );
+}
+
+#[test]
+fn what_is_no_unit_is_refused_and_quoted() {
+    for text in [
+        "",
+        "dovecot",
+        ".service",
+        "@*.service",
+        "*.service",
+        "post*.service",
+        "dovecot.service\n",
+        "a b.service",
+        "a/b.service",
+        "dovecot.socket",
+        &format!("{}.service", "x".repeat(250)),
+    ] {
+        let error = text.parse::<Unit>().unwrap_err().to_string();
+        assert!(error.contains(&format!("{text:?}")), "{error}");
+    }
+}
+
+#[test]
+fn a_faulty_filter_is_refused_and_says_why() {
+    let with = |pattern: &str| {
+        format!(
+            "description = \"x\"\nunits = [\"x.service\"]\nusers = [\"x\"]\n[[pattern]]\n{pattern}"
+        )
+    };
+    let good = "name = \"n\"\nkind = \"front\"\nregex = '^(?<address>.)$'\n";
+    assert!(Filter::compile("f", &with(good)).is_ok());
+    for (text, why) in [
+        (with(&good.replace('^', "")), "starts with"),
+        (with(&good.replace("address", "source")), "(?<address>"),
+        (with(&good.replace("front", "back")), "(?<back>"),
+        (
+            with(&good.replace("?<address>.", "?<address>.)(?<back>.")),
+            "(?<back>",
+        ),
+        (with(&good.replace("(?<", "(?<<")), "\"n\""),
+        (with(&good.replace("front", "witness")), "witness"),
+        (with(&format!("{good}flags = 1\n")), "flags"),
+        (with(good).replace("x.service", "x"), "\"x\" is not a unit"),
+        (with(good).replace("users", "owners"), "owners"),
+        ("what".to_owned(), ""),
+    ] {
+        let error = Filter::compile("f", &text).unwrap_err().to_string();
+        assert!(error.contains(why), "{why}: {error}");
+    }
+}
