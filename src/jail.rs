@@ -177,3 +177,6 @@ pub fn after(at: Timestamp, span: Duration) -> Timestamp {
         .and_then(|span| at.checked_add(span).ok())
         .unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests;
