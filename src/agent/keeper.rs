@@ -215,7 +215,7 @@ impl Keeper {
             BANJOUR_SOURCE = %ban.source,
             BANJOUR_JAIL = %ban.jail,
             BANJOUR_USER = user.as_deref(),
-            BANJOUR_ATTEMPTS = attempts,
+            BANJOUR_ATTEMPTS = (*attempts > 0).then_some(*attempts),
             BANJOUR_UNTIL = usec(ban.until),
             "banned {} until {} in jail {}: {cause}",
             ban.source,

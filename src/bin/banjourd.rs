@@ -17,6 +17,9 @@ struct Arguments {
     root: PathBuf,
 }
 
+/// sysexits(3): the configuration is faulty. systemd doesn't try again (`RestartPreventExitStatus=`).
+const EX_CONFIG: u8 = 78;
+
 fn main() -> ExitCode {
     let Arguments { root } = Arguments::parse();
     let options = Options {
@@ -34,7 +37,11 @@ fn main() -> ExitCode {
         Err(error) => {
             // systemd puts it into the journal; "<3>" is its priority, error (sd-daemon(3)).
             eprintln!("<3>{error:#}");
-            ExitCode::FAILURE
+            if error.is::<banjour::config::Error>() {
+                ExitCode::from(EX_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -10,12 +10,13 @@ use super::BanRow;
     default_path = "/org/banjour/Banjour1"
 )]
 pub trait Manager {
-    #[zbus(allow_interactive_auth)]
+    #[zbus(allow_interactive_auth, no_autostart)]
     fn ban(&self, source: &str, jail: &str, duration_usec: u64, flags: u64) -> zbus::Result<()>;
-    #[zbus(allow_interactive_auth)]
+    #[zbus(allow_interactive_auth, no_autostart)]
     fn unban(&self, source: &str, jail: &str, flags: u64) -> zbus::Result<u32>;
+    #[zbus(no_autostart)]
     fn list_bans(&self) -> zbus::Result<Vec<BanRow>>;
-    #[zbus(allow_interactive_auth)]
+    #[zbus(allow_interactive_auth, no_autostart)]
     fn reload(&self) -> zbus::Result<()>;
 
     #[zbus(property)]
@@ -40,6 +41,7 @@ pub trait Manager {
     assume_defaults = false
 )]
 pub trait Jail {
+    #[zbus(no_autostart)]
     fn list_bans(&self) -> zbus::Result<Vec<(String, u64, u64)>>;
 
     #[zbus(property)]
