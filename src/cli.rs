@@ -11,6 +11,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use zbus::Connection;
+use zbus::fdo::DBusProxy;
+use zbus::names::WellKnownName;
 
 use crate::bus::{self, ManagerProxy};
 
@@ -103,6 +105,16 @@ async fn run(command: Command) -> Result<(), Failure> {
     let connection = Connection::system().await.map_err(|e| {
         Failure::Refused(format!("cannot reach the system bus; is dbus running? {e}"))
     })?;
+    // Otherwise the bus would start an agent that an admin has stopped.
+    let bus = DBusProxy::new(&connection).await?;
+    let name = WellKnownName::from_static_str(bus::NAME)?;
+    if !bus
+        .name_has_owner(name.into())
+        .await
+        .map_err(zbus::Error::from)?
+    {
+        return Err(Failure::NotRunning);
+    }
     let manager = ManagerProxy::builder(&connection)
         .cache_properties(zbus::proxy::CacheProperties::No)
         .build()

@@ -10,13 +10,12 @@ use super::BanRow;
     default_path = "/org/banjour/Banjour1"
 )]
 pub trait Manager {
-    #[zbus(allow_interactive_auth, no_autostart)]
+    #[zbus(allow_interactive_auth)]
     fn ban(&self, source: &str, jail: &str, duration_usec: u64, flags: u64) -> zbus::Result<()>;
-    #[zbus(allow_interactive_auth, no_autostart)]
+    #[zbus(allow_interactive_auth)]
     fn unban(&self, source: &str, jail: &str, flags: u64) -> zbus::Result<u32>;
-    #[zbus(no_autostart)]
     fn list_bans(&self) -> zbus::Result<Vec<BanRow>>;
-    #[zbus(allow_interactive_auth, no_autostart)]
+    #[zbus(allow_interactive_auth)]
     fn reload(&self) -> zbus::Result<()>;
 
     #[zbus(property)]
@@ -41,7 +40,6 @@ pub trait Manager {
     assume_defaults = false
 )]
 pub trait Jail {
-    #[zbus(no_autostart)]
     fn list_bans(&self) -> zbus::Result<Vec<(String, u64, u64)>>;
 
     #[zbus(property)]
