@@ -123,6 +123,12 @@ impl Jail {
         record.forget(until);
     }
 
+    /// How many attempts count towards a ban of `source`.
+    #[must_use]
+    pub fn counting(&self, source: Source) -> u32 {
+        self.records.peek(&source).map_or(0, Record::count)
+    }
+
     /// How many sources have attempts in the window that ends `now`.
     #[must_use]
     pub fn currently_failed(&self, now: Timestamp) -> usize {

@@ -20,8 +20,8 @@ use tokio::sync::mpsc;
 
 use crate::filter::{Entry, Evidence, Filter, Filters, MAX_MESSAGE};
 
-/// After evidence, more is likely: an attacker is at work. For this long …
-const ALERT: Duration = Duration::from_secs(5);
+/// After evidence, more is likely: an attacker is at work. For this long (Dovecot lets a guesser wait for up to 17 s) …
+const ALERT: Duration = Duration::from_secs(20);
 /// … the reader looks this often by itself. journald holds its notifications back by some 300 ms; an entry can be read
 /// after 3 ms.
 const ALERT_INTERVAL: Duration = Duration::from_millis(2);

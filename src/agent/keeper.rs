@@ -160,6 +160,16 @@ impl Keeper {
                 continue;
             }
             let (new, decision) = jail.observe(evidence);
+            if new > 0 {
+                let counting = decision.as_ref().map(|decision| decision.attempts);
+                tell_attempt(
+                    evidence,
+                    new,
+                    name,
+                    counting.unwrap_or_else(|| jail.counting(evidence.source)),
+                    jail,
+                );
+            }
             if !again && new > 0 {
                 let totals = self.totals.entry(Arc::clone(name)).or_default();
                 totals.failed += u64::from(new);
@@ -345,6 +355,20 @@ impl Keeper {
             self.ended(&bans, reason);
         }
     }
+}
+
+fn tell_attempt(evidence: &Evidence, new: u32, name: &JailName, counting: u32, jail: &Jail) {
+    let (source, user) = (evidence.source, evidence.user.as_deref());
+    tracing::debug!(
+        BANJOUR_ACTION = "attempt",
+        BANJOUR_SOURCE = %source,
+        BANJOUR_JAIL = %name,
+        BANJOUR_USER = user,
+        BANJOUR_ATTEMPTS = new,
+        "{new} failed from {source} as {:?}: {counting} of {} count in jail {name}",
+        user.unwrap_or_default(),
+        jail.rule().attempts
+    );
 }
 
 fn local(at: Timestamp) -> impl fmt::Display {
