@@ -154,20 +154,21 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn open(root: &Path, filters: &'a Filters, start: &Start) -> Result<Self, Error> {
         let mut journal = if root == Path::new("/") {
-            OpenOptions::default()
+            let journal = OpenOptions::default()
                 .system(true)
                 .local_only(true)
-                .open()?
+                .open()?;
+            // Opening succeeds without permission too, and finds nothing.
+            if !journal.has_persistent_files()? && !journal.has_runtime_files()? {
+                return Err(Error::Unreadable);
+            }
+            journal
         } else {
             let root = root.as_os_str().as_bytes();
             OpenDirectoryOptions::default()
                 .os_root(true)
                 .open_directory(root)?
         };
-        // Opening succeeds without permission too, and finds nothing.
-        if !journal.has_persistent_files()? && !journal.has_runtime_files()? {
-            return Err(Error::Unreadable);
-        }
         // Watch before the first look, so that nothing written meanwhile goes without a notification.
         journal.fd()?;
         journal.set_data_threshold("MESSAGE=".len() + MAX_MESSAGE + 1)?;
