@@ -60,8 +60,6 @@ pub struct Status {
     pub currently_banned: u32,
     /// Bans ever.
     pub total_banned: u64,
-    /// Attempts ever.
-    pub total_failed: u64,
 }
 
 /// A jail at a glance.

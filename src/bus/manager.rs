@@ -117,11 +117,6 @@ impl Manager {
     async fn total_banned(&self) -> zbus::fdo::Result<u64> {
         Ok(self.status().await?.total_banned)
     }
-
-    #[zbus(property(emits_changed_signal = "false"))]
-    async fn total_failed(&self) -> zbus::fdo::Result<u64> {
-        Ok(self.status().await?.total_failed)
-    }
 }
 
 impl Manager {

@@ -30,8 +30,6 @@ pub trait Manager {
     fn currently_banned(&self) -> zbus::Result<u32>;
     #[zbus(property)]
     fn total_banned(&self) -> zbus::Result<u64>;
-    #[zbus(property)]
-    fn total_failed(&self) -> zbus::Result<u64>;
 }
 
 #[zbus::proxy(

@@ -15,6 +15,9 @@ const SERVICE: &str = "org.fedoraproject.FirewallD1";
 /// firewalld's sets have one family each: the set for IPv4, and the one for IPv6.
 const SETS: [(&str, bool); 2] = [("banjour-ipv4", true), ("banjour-ipv6", false)];
 
+/// It drops what comes from the sets' members.
+const POLICY: &str = "banjour";
+
 /// From so many changes on, setting all entries at once is the cheaper call: at n entries, adding one costs firewalld
 /// some 7 µs × n, and setting all of them 70 µs × n.
 const BULK: usize = 10;
@@ -27,9 +30,9 @@ pub enum Error {
         "firewalld does not run, so that no ban is in force; run \"systemctl start firewalld\""
     )]
     Absent,
-    /// firewalld does not know our sets.
+    /// firewalld does not know our sets, or not the policy that drops their members.
     #[error(
-        "firewalld has not loaded banjour's sets, so that no ban is in force; run \"firewall-cmd --reload\""
+        "firewalld has not loaded banjour's sets and policy, so that no ban is in force; run \"firewall-cmd --reload\""
     )]
     SetsMissing,
     /// It does not answer.
@@ -56,9 +59,20 @@ trait IpSet {
     fn remove_entry(&self, ipset: &str, entry: &str) -> zbus::Result<()>;
 }
 
+#[zbus::proxy(
+    interface = "org.fedoraproject.FirewallD1.policy",
+    default_service = "org.fedoraproject.FirewallD1",
+    default_path = "/org/fedoraproject/FirewallD1"
+)]
+trait Policy {
+    #[zbus(name = "getPolicies", no_autostart)]
+    fn get_policies(&self) -> zbus::Result<Vec<String>>;
+}
+
 pub(super) struct Firewalld<'a> {
     bus: DBusProxy<'a>,
     ipset: IpSetProxy<'a>,
+    policy: PolicyProxy<'a>,
 }
 
 impl<'a> Firewalld<'a> {
@@ -68,7 +82,11 @@ impl<'a> Firewalld<'a> {
             .cache_properties(CacheProperties::No)
             .build()
             .await?;
-        Ok(Self { bus, ipset })
+        let policy = PolicyProxy::builder(connection)
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await?;
+        Ok(Self { bus, ipset, policy })
     }
 
     /// An item for each event after which the sets may be other than we left them: a start, an end, a reload.
@@ -90,7 +108,7 @@ impl<'a> Firewalld<'a> {
         Ok(stream::select(owner, reloaded))
     }
 
-    /// The members of both sets.
+    /// The members of both sets, if they have an effect.
     pub(super) async fn read(&self) -> Result<BTreeSet<Source>, Error> {
         let name = BusName::try_from(SERVICE).map_err(|e| Error::Refused(e.to_string()))?;
         if !self
@@ -100,6 +118,15 @@ impl<'a> Firewalld<'a> {
             .map_err(|e| Error::Refused(e.to_string()))?
         {
             return Err(Error::Absent);
+        }
+        if !self
+            .policy
+            .get_policies()
+            .await?
+            .iter()
+            .any(|policy| policy == POLICY)
+        {
+            return Err(Error::SetsMissing);
         }
         let mut members = BTreeSet::new();
         for (set, _) in SETS {

@@ -111,7 +111,6 @@ impl Keeper {
             problems,
             currently_banned: count(self.bans.len()),
             total_banned: self.totals.values().map(|totals| totals.banned).sum(),
-            total_failed: self.totals.values().map(|totals| totals.failed).sum(),
         }
     }
 
