@@ -104,7 +104,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let end = loop {
         agent.keeper.expire(Timestamp::now());
         agent.writer.save(agent.keeper.changes());
-        agent.problems.tell_status(&agent.keeper.summary());
+        agent.problems.tell_status(|| agent.keeper.summary());
         tokio::select! {
             // Orders first: an admin who lifts a ban must not wait behind an attack.
             biased;

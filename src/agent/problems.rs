@@ -2,12 +2,17 @@
 //! as long as it lasts (`Problems` on the bus, `STATUS=` in `systemctl status`).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::time::Instant;
 
 use super::notify;
 use crate::bus::{Announcement, Announcer};
 use crate::log::id;
+
+/// During an attack the number of bans changes with each; systemd, which we must not wait for, hears of it this often.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What can be wrong; one text at a time for each. In order of weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +31,9 @@ pub(super) enum Kind {
 
 pub(super) struct Problems {
     texts: BTreeMap<Kind, String>,
+    changed: bool,
     status: String,
+    told: Option<Instant>,
     announcer: Announcer,
 }
 
@@ -34,7 +41,9 @@ impl Problems {
     pub(super) fn new(announcer: Announcer) -> Self {
         Self {
             texts: BTreeMap::new(),
+            changed: false,
             status: String::new(),
+            told: None,
             announcer,
         }
     }
@@ -63,6 +72,7 @@ impl Problems {
                 }
             }
         }
+        self.changed = true;
         self.announcer.say(Announcement::Problems);
     }
 
@@ -71,13 +81,25 @@ impl Problems {
         self.texts.values().cloned().collect()
     }
 
-    /// Tells systemd how things are, if that has changed.
-    pub(super) fn tell_status(&mut self, summary: &str) {
+    /// Tells systemd how things are: a change of problems at once, of the summary when it is time.
+    pub(super) fn tell_status(&mut self, summary: impl FnOnce() -> String) {
+        let recent = self
+            .told
+            .is_some_and(|told| told.elapsed() < STATUS_INTERVAL);
+        if recent && !self.changed {
+            return;
+        }
+        let summary = summary();
         let problems = self.texts.values().map(String::as_str);
-        let status = problems.chain([summary]).collect::<Vec<_>>().join("; ");
+        let status = problems
+            .chain([summary.as_str()])
+            .collect::<Vec<_>>()
+            .join("; ");
         if status != self.status {
             notify(&[NotifyState::Status(&status)]);
             self.status = status;
+            self.told = Some(Instant::now());
         }
+        self.changed = false;
     }
 }
