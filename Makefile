@@ -79,6 +79,8 @@ live:
 	systemd-sysusers
 	systemctl daemon-reload
 	systemctl reload dbus
+	@# It looks at a rule when the file appears, which may be before it can read it.
+	systemctl try-restart polkit
 	journalctl --update-catalog
 	@firewall-cmd --quiet --state 2>/dev/null || exit 0; \
 	installed=$$([ -e $(PREFIX)/lib/firewalld/ipsets/banjour-ipv4.xml ] && echo yes); \
