@@ -1,0 +1,30 @@
+//! The real agent and command, each test on a system bus of its own, with a configuration, a journal and a state of its
+//! own. What is played here are the peers: journald's files are written as they come, firewalld and polkit are answered
+//! for as the test wants. Needs root, since some callers are somebody else.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "agent/attempts.rs"]
+mod attempts;
+#[path = "agent/bus.rs"]
+mod bus;
+#[path = "agent/command.rs"]
+mod command;
+#[path = "agent/enforcement.rs"]
+mod enforcement;
+#[path = "agent/firewalld.rs"]
+mod firewalld;
+#[path = "agent/host.rs"]
+mod host;
+#[path = "agent/journal.rs"]
+mod journal;
+#[path = "agent/orders.rs"]
+mod orders;
+#[path = "agent/polkit.rs"]
+mod polkit;
+#[path = "agent/restart.rs"]
+mod restart;
+#[path = "agent/rights.rs"]
+mod rights;
+#[path = "agent/settings.rs"]
+mod settings;

@@ -1,0 +1,172 @@
+//! A journal that the test writes, entry by entry, while the agent reads it.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::host::until;
+
+const JOURNAL_REMOTE: &str = "/lib/systemd/systemd-journal-remote";
+const MACHINE: &str = "0123456789abcdef0123456789abcdef";
+const BOOT: &str = "fedcba9876543210fedcba9876543210";
+
+/// What the test says of one entry; the rest is as journald would write it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) unit: String,
+    pub(crate) slice: String,
+    pub(crate) uid: u32,
+    pub(crate) message: Vec<u8>,
+}
+
+/// The journal below the host's root.
+pub(crate) struct Journal {
+    remote: Child,
+    input: RefCell<Option<ChildStdin>>,
+    last: RefCell<u64>,
+}
+
+impl Journal {
+    /// Begins a journal with one entry that says nothing.
+    pub(crate) fn begin(root: &Path) -> Self {
+        let directory = root.join("var/log/journal").join(MACHINE);
+        fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("system.journal");
+        let mut remote = Command::new(JOURNAL_REMOTE)
+            .arg(format!("--output={}", file.display()))
+            .arg("-")
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("systemd-journal-remote is installed");
+        let input = RefCell::new(remote.stdin.take());
+        let journal = Self {
+            remote,
+            input,
+            last: RefCell::new(0),
+        };
+        let long_ago = now() - 24 * 3_600_000_000;
+        journal.write_at(long_ago, &Entry::of("init.scope", 0, "a journal begins"));
+        until("the journal's file is there", || {
+            file.exists().then_some(())
+        });
+        journal
+    }
+
+    /// Writes an entry of now, and returns its time in µs since the epoch. No two have the same.
+    pub(crate) fn write(&self, entry: &Entry) -> u64 {
+        let time = now().max(*self.last.borrow() + 1);
+        self.write_at(time, entry);
+        time
+    }
+
+    /// Writes an entry of another time, which must not lie before that of the entry before.
+    pub(crate) fn write_at(&self, time: u64, entry: &Entry) {
+        let last = self.last.replace(time);
+        assert!(
+            last < time,
+            "entries are written in the order of their times"
+        );
+        let mut text = Vec::new();
+        for (field, value) in [
+            ("__REALTIME_TIMESTAMP", time.to_string()),
+            ("__MONOTONIC_TIMESTAMP", time.to_string()),
+            ("_BOOT_ID", BOOT.to_owned()),
+            ("_MACHINE_ID", MACHINE.to_owned()),
+            ("_UID", entry.uid.to_string()),
+            ("_SYSTEMD_UNIT", entry.unit.clone()),
+            ("_SYSTEMD_SLICE", entry.slice.clone()),
+        ] {
+            writeln!(text, "{field}={value}").unwrap();
+        }
+        // The export format's way for values of any bytes (systemd.io/JOURNAL_EXPORT_FORMATS).
+        text.extend_from_slice(b"MESSAGE\n");
+        text.extend_from_slice(&(entry.message.len() as u64).to_le_bytes());
+        text.extend_from_slice(&entry.message);
+        text.extend_from_slice(b"\n\n");
+        let mut input = self.input.borrow_mut();
+        let input = input.as_mut().unwrap();
+        input.write_all(&text).unwrap();
+        input.flush().unwrap();
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.remote.kill();
+        let _ = self.remote.wait();
+    }
+}
+
+impl Entry {
+    pub(crate) fn of(unit: &str, uid: u32, message: &str) -> Self {
+        Self {
+            unit: unit.to_owned(),
+            slice: "system.slice".to_owned(),
+            uid,
+            message: message.as_bytes().to_vec(),
+        }
+    }
+
+    /// `imap-login`'s line for a connection with so many failed attempts.
+    pub(crate) fn imap(source: &str, attempts: u32) -> Self {
+        let lip = match source.parse().unwrap() {
+            IpAddr::V4(_) => "192.0.2.2",
+            IpAddr::V6(_) => "2001:db8:1::2",
+        };
+        Self::of(
+            "dovecot.service",
+            0,
+            &format!(
+                "imap-login: Disconnected: Connection closed (auth failed, {attempts} attempts in 2 secs): \
+                 user=<bob>, method=PLAIN, rip={source}, lip={lip}, session=<E0Rab91gY9LGEgAE>"
+            ),
+        )
+    }
+
+    /// PAM's line for an attempt that Dovecot had checked.
+    pub(crate) fn pam(source: &str) -> Self {
+        Self::of(
+            "dovecot.service",
+            0,
+            &format!(
+                "pam_unix(dovecot:auth): authentication failure; logname= uid=0 euid=0 tty=dovecot ruser=bob \
+                 rhost={source}  user=bob"
+            ),
+        )
+    }
+
+    /// smtpd's line. It runs as `nobody` here, since not every machine has a user `postfix`.
+    pub(crate) fn smtpd(unit: &str, source: &str) -> Self {
+        Self {
+            slice: if unit.contains('@') {
+                "system-postfix.slice".to_owned()
+            } else {
+                "system.slice".to_owned()
+            },
+            ..Self::of(
+                unit,
+                crate::host::NOBODY,
+                &format!(
+                    "warning: unknown[{source}]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=bob"
+                ),
+            )
+        }
+    }
+}
+
+/// The time, in µs since the epoch.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    usec(since)
+}
+
+/// A span in µs.
+pub(crate) fn usec(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap()
+}
