@@ -118,7 +118,7 @@ async fn one_jail(
     };
     let out = format!(
         "jail {name}\n  filters       {filters}\n  rule          {}\n  failing now   {} (sources with attempts in the window)\n  \
-         failed        {} attempts in all\n  banned now    {}\n  banned        {} in all\n",
+         failed        {} in all\n  banned now    {}\n  banned        {} in all\n",
         jail.rule(),
         jail.currently_failed,
         jail.total_failed,
