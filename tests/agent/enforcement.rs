@@ -251,6 +251,43 @@ fn a_firewalld_that_never_answers_holds_up_nobody() {
 }
 
 #[test]
+fn a_firewalld_that_hangs_is_forgotten_when_another_runs() {
+    let host = Host::new();
+    let firewalld = Firewalld::start_with(&host.bus, Fault::Silent);
+    let agent = host.start();
+    until("it is asked", || (firewalld.calls() > 0).then_some(()));
+    agent.ban("198.18.0.1", "", HOUR).unwrap();
+    firewalld.stop();
+    let firewalld = Firewalld::start(&host.bus);
+    firewalld.holds(&["198.18.0.1"]);
+    no_problem(&agent);
+}
+
+/// Whatever happens in whatever order, the sets come to hold what is wanted.
+#[test]
+fn reloads_of_firewalld_in_the_midst_of_bans_lose_none() {
+    let host = Host::new();
+    let firewalld = Firewalld::start_with(&host.bus, Fault::Slow(Duration::from_millis(2)));
+    let agent = host.start();
+    let mut wanted = BTreeSet::new();
+    for n in 0..120 {
+        let source = format!("198.18.0.{n}");
+        agent.ban(&source, "", HOUR).unwrap();
+        wanted.insert(source);
+        if n % 7 == 3 {
+            firewalld.reload();
+        }
+        if n % 5 == 4 {
+            let source = format!("198.18.0.{}", n - 2);
+            agent.unban(&source, "").unwrap();
+            wanted.remove(&source);
+        }
+    }
+    becomes(&wanted, || firewalld.entries());
+    no_problem(&agent);
+}
+
+#[test]
 fn a_ban_ends_by_itself() {
     let host = Host::new();
     let firewalld = Firewalld::start(&host.bus);

@@ -1,16 +1,18 @@
 //! A journal that the test writes, entry by entry, while the agent reads it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io::Write;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::host::until;
 
 const JOURNAL_REMOTE: &str = "/lib/systemd/systemd-journal-remote";
+/// The file that is written to, in the journal's directory.
+const FILE: &str = "system.journal";
 const MACHINE: &str = "0123456789abcdef0123456789abcdef";
 const BOOT: &str = "fedcba9876543210fedcba9876543210";
 
@@ -25,17 +27,20 @@ pub(crate) struct Entry {
 
 /// The journal below the host's root.
 pub(crate) struct Journal {
-    remote: Child,
-    input: RefCell<Option<ChildStdin>>,
-    last: RefCell<u64>,
+    directory: PathBuf,
+    writer: RefCell<Writer>,
+    last: Cell<u64>,
+    archived: Cell<u64>,
 }
 
-impl Journal {
-    /// Begins a journal with one entry that says nothing.
-    pub(crate) fn begin(root: &Path) -> Self {
-        let directory = root.join("var/log/journal").join(MACHINE);
-        fs::create_dir_all(&directory).unwrap();
-        let file = directory.join("system.journal");
+/// What writes the file at hand.
+struct Writer {
+    remote: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Writer {
+    fn start(file: &Path) -> Self {
         let mut remote = Command::new(JOURNAL_REMOTE)
             .arg(format!("--output={}", file.display()))
             .arg("-")
@@ -43,11 +48,35 @@ impl Journal {
             .stderr(Stdio::null())
             .spawn()
             .expect("systemd-journal-remote is installed");
-        let input = RefCell::new(remote.stdin.take());
+        let input = remote.stdin.take();
+        Self { remote, input }
+    }
+
+    /// Lets it write all that it was given.
+    fn finish(&mut self) {
+        drop(self.input.take());
+        let _ = self.remote.wait();
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.remote.kill();
+        let _ = self.remote.wait();
+    }
+}
+
+impl Journal {
+    /// Begins a journal with one entry that says nothing.
+    pub(crate) fn begin(root: &Path) -> Self {
+        let directory = root.join("var/log/journal").join(MACHINE);
+        fs::create_dir_all(&directory).unwrap();
+        let file = directory.join(FILE);
         let journal = Self {
-            remote,
-            input,
-            last: RefCell::new(0),
+            writer: RefCell::new(Writer::start(&file)),
+            directory,
+            last: Cell::default(),
+            archived: Cell::default(),
         };
         let long_ago = now() - 24 * 3_600_000_000;
         journal.write_at(long_ago, &Entry::of("init.scope", 0, "a journal begins"));
@@ -57,9 +86,26 @@ impl Journal {
         journal
     }
 
+    /// Puts the file aside under the name of an archived one, and begins another, as journald does from time to time.
+    /// Returns the archived file.
+    pub(crate) fn rotate(&self) -> PathBuf {
+        let mut writer = self.writer.borrow_mut();
+        writer.finish();
+        let number = self.archived.get() + 1;
+        self.archived.set(number);
+        let archived = self.directory.join(format!(
+            "system@{MACHINE}-{number:016x}-{:016x}.journal",
+            self.last.get()
+        ));
+        let file = self.directory.join(FILE);
+        fs::rename(&file, &archived).unwrap();
+        *writer = Writer::start(&file);
+        archived
+    }
+
     /// Writes an entry of now, and returns its time in µs since the epoch. No two have the same.
     pub(crate) fn write(&self, entry: &Entry) -> u64 {
-        let time = now().max(*self.last.borrow() + 1);
+        let time = now().max(self.last.get() + 1);
         self.write_at(time, entry);
         time
     }
@@ -68,7 +114,7 @@ impl Journal {
     pub(crate) fn write_at(&self, time: u64, entry: &Entry) {
         let last = self.last.replace(time);
         assert!(
-            last < time,
+            last <= time,
             "entries are written in the order of their times"
         );
         let mut text = Vec::new();
@@ -88,18 +134,10 @@ impl Journal {
         text.extend_from_slice(&(entry.message.len() as u64).to_le_bytes());
         text.extend_from_slice(&entry.message);
         text.extend_from_slice(b"\n\n");
-        let mut input = self.input.borrow_mut();
-        let input = input.as_mut().unwrap();
+        let mut writer = self.writer.borrow_mut();
+        let input = writer.input.as_mut().unwrap();
         input.write_all(&text).unwrap();
         input.flush().unwrap();
-    }
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        drop(self.input.take());
-        let _ = self.remote.kill();
-        let _ = self.remote.wait();
     }
 }
 

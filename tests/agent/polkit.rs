@@ -17,6 +17,8 @@ pub(crate) enum Answer {
     No,
     /// A dialog with an administrator would help. With one, the administrator agrees.
     Challenge,
+    /// A dialog is up, and nobody answers it.
+    Never,
 }
 
 /// A question that it was asked.
@@ -74,17 +76,17 @@ type AuthorizationResult = (bool, bool, HashMap<String, String>);
 impl Authority {
     /// Flag 1 is `AllowUserInteraction` (polkit's D-Bus API reference).
     #[allow(
+        unused_variables,
         clippy::needless_pass_by_value,
-        clippy::used_underscore_binding,
         reason = "zbus hands over what it has read, and reads all"
     )]
-    fn check_authorization(
+    async fn check_authorization(
         &self,
         subject: Subject,
         action: String,
-        _details: HashMap<String, String>,
+        details: HashMap<String, String>,
         flags: u32,
-        _cancellation: String,
+        cancellation: String,
     ) -> (AuthorizationResult,) {
         assert_eq!(subject.0, "system-bus-name");
         let interactive = flags & 1 == 1;
@@ -96,6 +98,7 @@ impl Authority {
             Answer::Yes => (true, false),
             Answer::No => (false, false),
             Answer::Challenge => (interactive, !interactive),
+            Answer::Never => std::future::pending().await,
         };
         ((yes, challenge, HashMap::new()),)
     }

@@ -159,6 +159,93 @@ fn witnesses_of_one_attempt_find_one_another_across_a_restart() {
     assert_eq!(agent.totals().0, 1002);
 }
 
+/// journald gives each entry the time at which it looked at its clock; two may have the same.
+#[test]
+fn attempts_of_one_moment_are_all_remembered() {
+    let host = Host::new();
+    let agent = host.start();
+    let time = host.journal.write(&Entry::imap("198.18.0.1", 1));
+    host.journal.write_at(time, &Entry::imap("198.18.0.1", 1));
+    becomes(&2, || agent.totals().0);
+    agent.stop();
+    let agent = host.start();
+    host.attempts("198.18.0.1", 1);
+    becomes(&["198.18.0.1 dovecot"][..], || agent.banned());
+    assert_eq!(agent.totals(), (3, 1));
+}
+
+#[test]
+fn a_rotation_of_the_journal_is_no_gap() {
+    let host = Host::new();
+    let agent = host.start();
+    host.attempts("198.18.0.1", 2);
+    becomes(&2, || agent.totals().0);
+    host.journal.rotate();
+    host.attempts("198.18.0.1", 1);
+    becomes(&["198.18.0.1 dovecot"][..], || agent.banned());
+    host.attempts("198.18.0.2", 1);
+    host.journal.rotate();
+    host.attempts("198.18.0.2", 1);
+    becomes(&5, || agent.totals().0);
+    agent.kill();
+    host.journal.rotate();
+    host.attempts("198.18.0.2", 1);
+    let agent = host.start();
+    becomes(&["198.18.0.1 dovecot", "198.18.0.2 dovecot"][..], || {
+        agent.banned()
+    });
+    assert_eq!(agent.totals(), (6, 2));
+}
+
+/// The entry at which the agent stopped is gone: what came after it is new all the same, and counted once.
+#[test]
+fn a_journal_that_has_lost_the_saved_position_is_read_on() {
+    let host = Host::new();
+    let agent = host.start();
+    host.attempts("198.18.0.1", 3);
+    host.attempts("198.18.0.2", 2);
+    becomes(&5, || agent.totals().0);
+    agent.kill();
+    let archived = host.journal.rotate();
+    host.attempts("198.18.0.2", 2);
+    host.attempts("198.18.0.3", 3);
+    host.journal.rotate();
+    fs::remove_file(archived).unwrap();
+    let agent = host.start();
+    becomes(&10, || agent.totals().0);
+    agent.catches_up();
+    assert_eq!(agent.banned(), ["198.18.0.1 dovecot", "198.18.0.3 dovecot"]);
+}
+
+/// Somebody else holds the database; orders and evidence go on, and all is saved when it is free.
+#[test]
+fn a_state_that_cannot_be_written_is_told_and_written_later() {
+    let host = Host::new();
+    let _firewalld = Firewalld::start(&host.bus);
+    let agent = host.start();
+    becomes(&[""; 0][..], || agent.problems());
+    let database = rusqlite::Connection::open(host.state().join("banjour.db")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for n in 1..=50 {
+        agent.ban(&format!("198.18.0.{n}"), "", HOUR).unwrap();
+    }
+    host.attempts("198.18.1.1", 3);
+    becomes(&51, || agent.banned().len());
+    until("the problem is told", || {
+        let problems = agent.problems();
+        problems
+            .iter()
+            .any(|problem| problem.contains("cannot save state"))
+            .then_some(())
+    });
+    database.execute_batch("ROLLBACK").unwrap();
+    becomes(&[""; 0][..], || agent.problems());
+    let bans = agent.bans();
+    agent.stop();
+    let agent = host.start();
+    assert_eq!(agent.bans(), bans);
+}
+
 #[test]
 fn a_ban_that_ended_while_no_agent_ran_is_over() {
     let host = Host::new();

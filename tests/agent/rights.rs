@@ -1,9 +1,9 @@
 //! Who may do what. Root always may; for everybody else polkit decides, and is allowed to show a dialog only if the
 //! caller's message says so.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
-use crate::host::{Host, Refusal};
+use crate::host::{Host, Refusal, becomes, until};
 use crate::polkit::{Answer, Polkit};
 
 const MANAGER: &str = "org.banjour.Banjour1.Manager";
@@ -135,6 +135,31 @@ fn root_is_not_asked_about() {
     agent.unban("198.18.0.1", "").unwrap();
     agent.reload().unwrap();
     assert_eq!(polkit.take_questions(), [""; 0]);
+}
+
+/// A dialog may be up for minutes; meanwhile the agent works, and others are answered.
+#[test]
+fn a_dialog_holds_up_nobody_else() {
+    let host = Host::new();
+    let polkit = Polkit::start(&host.bus, Answer::Never);
+    let agent = host.start();
+    let mut waiting = host
+        .command_of_nobody("busctl")
+        .arg(format!("--address={}", host.bus.address()))
+        .args(["call", "org.banjour.Banjour1", OBJECT, MANAGER, "Reload"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("polkit is asked", || polkit.take_questions().pop());
+    agent.ban("198.18.0.1", "", 0).unwrap();
+    host.attempts("198.18.0.2", 3);
+    becomes(&["198.18.0.1 manual", "198.18.0.2 dovecot"][..], || {
+        agent.banned()
+    });
+    agent.reload().unwrap();
+    assert_eq!(waiting.try_wait().unwrap(), None);
+    assert!(agent.stop().success());
+    waiting.wait().unwrap();
 }
 
 #[test]
