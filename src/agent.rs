@@ -139,11 +139,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 impl Agent {
     fn heed(&mut self, event: Event) {
         match event {
-            Event::Batch(batch) => {
-                self.problems.set(Kind::Journal, None);
-                self.keeper.take(batch);
-            }
+            Event::Opened => self.problems.set(Kind::Journal, None),
+            Event::Batch(batch) => self.keeper.take(batch),
             Event::Failed(error) => {
+                self.keeper.read_again();
                 self.problems.set(
                     Kind::Journal,
                     Some(format!(

@@ -139,6 +139,9 @@ pub async fn serve(
             },
         )
         .serve_at(LOG_CONTROL_PATH, log)
+        // One agent on a host: a second one must not take the name, nor the first let go of it.
+        .allow_name_replacements(false)
+        .replace_existing_names(false)
         .name(NAME);
     let serve_jail = |builder: connection::Builder<'static>, name: JailName| {
         builder.serve_at(

@@ -40,7 +40,10 @@ pub struct Decision {
 pub struct Jail {
     rule: Rule,
     records: LruCache<Source, Record>,
+    /// The time of the latest evidence.
     heard: Timestamp,
+    /// See [`Jail::read_again`].
+    known_until: Timestamp,
 }
 
 #[derive(Debug)]
@@ -62,6 +65,7 @@ impl Jail {
             rule,
             records: LruCache::unbounded(),
             heard: Timestamp::MIN,
+            known_until: Timestamp::MIN,
         }
     }
 
@@ -76,10 +80,15 @@ impl Jail {
         self.rule = rule;
     }
 
-    /// The time of the latest evidence that this jail has taken in, which it must not be given again.
+    /// The journal is about to be read again: what this jail has heard of up to now, it knows.
+    pub fn read_again(&mut self) {
+        self.known_until = self.heard;
+    }
+
+    /// Whether evidence that is read again was taken in before.
     #[must_use]
-    pub fn heard(&self) -> Timestamp {
-        self.heard
+    pub fn knows(&self, evidence: &Evidence) -> bool {
+        evidence.at <= self.known_until
     }
 
     /// Takes in evidence. Returns how many attempts are new by it, and whether they call for a ban.

@@ -72,6 +72,8 @@ pub struct Batch {
 /// What the reader tells.
 #[derive(Debug)]
 pub enum Event {
+    /// The journal is open.
+    Opened,
     /// Entries were read.
     Batch(Batch),
     /// The journal can't be read; the reader goes on trying.
@@ -120,6 +122,9 @@ fn read(
     events: &mpsc::Sender<Event>,
 ) -> Result<(), Error> {
     let mut reader = Reader::open(root, filters, start)?;
+    if events.blocking_send(Event::Opened).is_err() {
+        return Ok(());
+    }
     let mut alert_until = Instant::now();
     while !events.is_closed() {
         let Some(batch) = reader.next_batch()? else {

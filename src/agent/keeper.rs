@@ -156,7 +156,7 @@ impl Keeper {
                 .jails
                 .get(name)
                 .is_some_and(|jail| jail.filters.contains(&*evidence.filter));
-            if !counts || (again && evidence.at <= jail.heard()) {
+            if !counts || (again && jail.knows(evidence)) {
                 continue;
             }
             let (new, decision) = jail.observe(evidence);
@@ -330,6 +330,12 @@ impl Keeper {
         }
         self.config = config;
         self.lift_groundless();
+        self.read_again();
+    }
+
+    /// The journal is about to be read again from before the position.
+    pub(super) fn read_again(&mut self) {
+        self.jails.values_mut().for_each(Jail::read_again);
     }
 
     /// Lifts the bans that the configuration does not allow any more.

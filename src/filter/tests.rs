@@ -144,6 +144,58 @@ fn every_line_of_the_corpus_yields_what_it_must() {
     );
 }
 
+/// Whatever a client calls itself, whole lines of any daemon too: the address is the true one, or there is no evidence.
+#[test]
+fn no_name_moves_the_address() {
+    let filters = shipped();
+    let lines: Vec<Line> = CORPUS
+        .iter()
+        .flat_map(|(_, text)| text.lines())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    // Where a daemon writes the name, with what comes before and after it.
+    let frames: BTreeMap<String, &Line> = lines
+        .iter()
+        .filter_map(|line| {
+            let Message::Text(text) = &line.message else {
+                return None;
+            };
+            line.expect.as_ref()?;
+            let text = text.replace("  user=bob", "");
+            let kind = text.replace(|c: char| c.is_ascii_digit(), "");
+            let frame = ["<bob>", "=bob", "(bob,"].iter().find_map(|place| {
+                let marked = place.replace("bob", "NAME");
+                (text.matches(place).count() == 1).then(|| text.replace(place, &marked))
+            })?;
+            Some((kind.split("session").next()?.to_owned(), (frame, line)))
+        })
+        .map(|(_, (frame, line))| (frame, line))
+        .collect();
+    assert!(frames.len() > 50, "{}", frames.len());
+    let mut understood = 0;
+    for donor in &lines {
+        for (frame, line) in &frames {
+            let (head, tail) = frame.split_once("NAME").unwrap();
+            for name in [
+                donor.message.bytes(),
+                &donor.message.bytes()[..donor.message.bytes().len() / 2],
+            ] {
+                let message = [head.as_bytes(), name, tail.as_bytes()].concat();
+                for found in read_all(&filters, &line.unit, &line.user, &message) {
+                    assert_eq!(
+                        Some(&found.source),
+                        line.expect.as_ref().map(|expected| &expected.source),
+                        "{}",
+                        String::from_utf8_lossy(&message)
+                    );
+                    understood += 1;
+                }
+            }
+        }
+    }
+    assert!(understood > 10_000, "{understood}");
+}
+
 /// A name of any length: what fits into a datagram is read, and never names another address; what does not is no line.
 #[test]
 fn a_name_may_be_as_long_as_a_datagram() {
