@@ -26,6 +26,8 @@ pub(crate) enum Fault {
     RefusesChanges(&'static str),
     /// Every call takes so long.
     Slow(Duration),
+    /// Calls are answered when this is over.
+    Busy,
     /// No call is ever answered.
     Silent,
 }
@@ -192,6 +194,12 @@ async fn begin(state: &Shared, call: String) -> Result<(), Error> {
         }
         Fault::Slow(time) => {
             sleep(time).await;
+            Ok(())
+        }
+        Fault::Busy => {
+            while matches!(lock(state).fault, Fault::Busy) {
+                sleep(Duration::from_millis(1)).await;
+            }
             Ok(())
         }
         Fault::Silent => std::future::pending().await,
