@@ -36,12 +36,21 @@ const MAX_ATTEMPTS: u32 = 1000;
 pub struct Entry<'a> {
     /// `_SYSTEMD_UNIT`
     pub unit: &'a str,
-    /// The name of the user whose id is in `_UID`.
-    pub user: &'a str,
+    /// Who wrote it, by `_UID`.
+    pub writer: Writer<'a>,
     /// `MESSAGE`
     pub message: &'a [u8],
     /// The time at which journald received it.
     pub at: Timestamp,
+}
+
+/// Who wrote an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer<'a> {
+    /// A user of this host, by name.
+    User(&'a str),
+    /// Some system account of another host, whose names are not known here.
+    SomeDaemon,
 }
 
 /// What one entry says.
@@ -217,8 +226,11 @@ impl Filter {
     /// Who runs inside a mail unit is not always the mail server: a `.forward` file and a Sieve script start programs
     /// there, which can log what they like, but not as the daemon's user.
     fn admits(&self, entry: &Entry<'_>) -> bool {
-        self.units.iter().any(|unit| unit.matches(entry.unit))
-            && self.users.iter().any(|user| user == entry.user)
+        let may_write = match entry.writer {
+            Writer::User(name) => self.users.iter().any(|user| user == name),
+            Writer::SomeDaemon => self.users.iter().any(|user| user != "root"),
+        };
+        may_write && self.units.iter().any(|unit| unit.matches(entry.unit))
     }
 }
 

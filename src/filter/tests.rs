@@ -99,7 +99,7 @@ fn shipped() -> Vec<Filter> {
 fn read_all(filters: &[Filter], unit: &str, user: &str, message: &[u8]) -> Vec<Expected> {
     let entry = Entry {
         unit,
-        user,
+        writer: Writer::User(user),
         message,
         at: Timestamp::UNIX_EPOCH,
     };

@@ -1,0 +1,218 @@
+//! The journal's files, entry by entry: all there is of libsystemd.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::unistd::{Uid, User};
+use systemd::journal::{
+    Journal, JournalEntryField, OpenDirectoryOptions, OpenFilesOptions, OpenOptions,
+};
+
+use super::Position;
+use crate::filter::{Entry, Evidence, Filter, Filters, MAX_MESSAGE, Writer};
+
+/// User names remembered by id; only mail programs' ids occur, so this is never reached in earnest.
+const MAX_USERS: usize = 1024;
+
+/// The largest id of a system account, as Debian, Fedora and systemd have it (`SYS_UID_MAX`, login.defs(5)).
+const SYSTEM_UID_MAX: u32 = 999;
+
+/// Which journal to read.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// This host's, or that of the system installed below a directory.
+    Root(PathBuf),
+    /// The files in a directory, perhaps another host's.
+    Directory(PathBuf),
+    /// One file, perhaps another host's.
+    File(PathBuf),
+}
+
+/// The journal can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// libsystemd's error.
+    #[error("{0}")]
+    Journal(#[from] systemd::Error),
+    /// No permission, or no journald.
+    #[error(
+        "no journal file is readable; is user \"banjour\" in group \"systemd-journal\", and is journald running?"
+    )]
+    Unreadable,
+}
+
+/// The entries of the units that filters read, in the journal's order.
+pub struct Entries<'a> {
+    journal: Journal,
+    filters: &'a Filters,
+    /// Whether user ids are another host's.
+    foreign: bool,
+    users: HashMap<u32, Option<String>>,
+    /// The message at hand, copied since libsystemd's is gone when the next field is fetched.
+    message: Vec<u8>,
+}
+
+impl<'a> Entries<'a> {
+    /// Opens the journal before the first entry at `from` or later.
+    ///
+    /// # Errors
+    /// When there is nothing to read.
+    pub fn open(place: &Place, filters: &'a Filters, from: Timestamp) -> Result<Self, Error> {
+        let mut journal = open(place)?;
+        journal.set_data_threshold("MESSAGE=".len() + MAX_MESSAGE + 1)?;
+        for unit in filters.values().flat_map(Filter::units) {
+            let (field, value) = unit.journal_match();
+            journal.match_add(field, value)?;
+            journal.match_or()?;
+        }
+        journal.seek_realtime_usec(u64::try_from(from.as_microsecond()).unwrap_or(0))?;
+        Ok(Self {
+            journal,
+            filters,
+            foreign: !matches!(place, Place::Root(_)),
+            users: HashMap::new(),
+            message: Vec::new(),
+        })
+    }
+
+    /// Goes to the next entry and tells its time; `None` when there is none yet.
+    ///
+    /// # Errors
+    /// libsystemd's.
+    pub fn advance(&mut self) -> Result<Option<Timestamp>, Error> {
+        if self.journal.next()? == 0 {
+            return Ok(None);
+        }
+        let usec = i64::try_from(self.journal.timestamp_usec()?).unwrap_or(i64::MAX);
+        Ok(Some(
+            Timestamp::from_microsecond(usec).unwrap_or(Timestamp::MAX),
+        ))
+    }
+
+    /// Goes back by one entry.
+    pub(super) fn retreat(&mut self) -> Result<(), Error> {
+        self.journal.previous()?;
+        Ok(())
+    }
+
+    /// Waits until something is written, or for a time.
+    pub(super) fn wait(&mut self, time: Option<Duration>) -> Result<(), Error> {
+        self.journal.wait(time)?;
+        Ok(())
+    }
+
+    pub(super) fn is_at(&self, position: &Position) -> Result<bool, Error> {
+        Ok(self.journal.test_cursor(&position.cursor)?)
+    }
+
+    pub(super) fn cursor(&self) -> Result<String, Error> {
+        Ok(self.journal.cursor()?)
+    }
+
+    /// What this entry, of time `at`, says. Most say nothing: their other fields are not fetched.
+    ///
+    /// # Errors
+    /// libsystemd's.
+    pub fn read(&mut self, at: Timestamp, evidence: &mut Vec<Evidence>) -> Result<(), Error> {
+        let field = self.journal.get_data(c"MESSAGE")?;
+        let Some(message) = field.as_ref().and_then(JournalEntryField::value) else {
+            return Ok(());
+        };
+        if !self
+            .filters
+            .values()
+            .any(|filter| filter.may_match(message))
+        {
+            return Ok(());
+        }
+        self.message.clear();
+        self.message.extend_from_slice(message);
+        let (Some(unit), Some(uid)) = (self.text(c"_SYSTEMD_UNIT")?, self.text(c"_UID")?) else {
+            return Ok(());
+        };
+        let Ok(uid) = uid.parse() else { return Ok(()) };
+        let name = if self.foreign {
+            None
+        } else {
+            self.user_name(uid)
+        };
+        let writer = match &name {
+            Some(name) => Writer::User(name),
+            None if self.foreign && uid == 0 => Writer::User("root"),
+            None if self.foreign && uid <= SYSTEM_UID_MAX => Writer::SomeDaemon,
+            None => return Ok(()),
+        };
+        let entry = Entry {
+            unit: &unit,
+            writer,
+            message: &self.message,
+            at,
+        };
+        evidence.extend(
+            self.filters
+                .values()
+                .filter_map(|filter| filter.read(&entry)),
+        );
+        Ok(())
+    }
+
+    /// The message of this entry, if it is text.
+    ///
+    /// # Errors
+    /// libsystemd's.
+    pub fn message(&mut self) -> Result<Option<String>, Error> {
+        self.text(c"MESSAGE")
+    }
+
+    fn text(&mut self, field: &CStr) -> Result<Option<String>, Error> {
+        let field = self.journal.get_data(field)?;
+        let value = field.as_ref().and_then(JournalEntryField::value);
+        Ok(value
+            .and_then(|value| str::from_utf8(value).ok())
+            .map(str::to_owned))
+    }
+
+    fn user_name(&mut self, uid: u32) -> Option<String> {
+        if self.users.len() >= MAX_USERS {
+            self.users.clear();
+        }
+        let look_up = || {
+            User::from_uid(Uid::from_raw(uid))
+                .ok()
+                .flatten()
+                .map(|user| user.name)
+        };
+        self.users.entry(uid).or_insert_with(look_up).clone()
+    }
+}
+
+fn open(place: &Place) -> Result<Journal, Error> {
+    let bytes = |path: &'_ Path| path.as_os_str().as_bytes().to_owned();
+    let journal = match place {
+        Place::Root(root) if root == Path::new("/") => {
+            let journal = OpenOptions::default()
+                .system(true)
+                .local_only(true)
+                .open()?;
+            // Opening succeeds without permission too, and finds nothing.
+            if !journal.has_persistent_files()? && !journal.has_runtime_files()? {
+                return Err(Error::Unreadable);
+            }
+            journal
+        }
+        Place::Root(root) => OpenDirectoryOptions::default()
+            .os_root(true)
+            .open_directory(bytes(root))?,
+        Place::Directory(directory) => {
+            OpenDirectoryOptions::default().open_directory(bytes(directory))?
+        }
+        Place::File(file) => OpenFilesOptions::default().open_files([bytes(file)])?,
+    };
+    // Watch before the first look, so that nothing written meanwhile goes without a notification.
+    journal.fd()?;
+    Ok(journal)
+}
