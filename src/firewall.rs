@@ -5,6 +5,7 @@
 mod firewalld;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -86,9 +87,14 @@ pub async fn run(
     let mut applied = None;
     let mut retry = RETRY_FIRST;
     loop {
-        let report = match timeout(PATIENCE, bring(&firewalld, &desired, &mut applied)).await {
-            Ok(report) => report,
-            Err(_) => Err(Error::Hangs),
+        // An event that comes meanwhile makes all of it doubtful: from the beginning, then.
+        let report = tokio::select! {
+            report = timeout(PATIENCE, bring(&firewalld, &desired, &mut applied)) => report.unwrap_or(Err(Error::Hangs)),
+            event = events.next() => {
+                applied = None;
+                event.ok_or_else(bus_is_gone)?;
+                continue;
+            }
         };
         let failed = report.is_err();
         if failed {
@@ -101,13 +107,17 @@ pub async fn run(
         }
         tokio::select! {
             () = desired.0.changed.notified() => {}
-            event = events.next() => match event {
-                Some(()) => applied = None,
-                None => return Err(zbus::Error::InputOutput(std::io::Error::other("the bus is gone").into())),
-            },
+            event = events.next() => {
+                applied = None;
+                event.ok_or_else(bus_is_gone)?;
+            }
             () = sleep(retry), if failed => retry = (2 * retry).min(RETRY_LAST),
         }
     }
+}
+
+fn bus_is_gone() -> zbus::Error {
+    zbus::Error::InputOutput(Arc::new(io::Error::other("the bus is gone")))
 }
 
 /// Closes the difference, until there is none.
