@@ -206,6 +206,14 @@ fn no_agent_is_3() {
 }
 
 #[test]
+fn no_bus_is_1() {
+    let host = Host::new();
+    host.bus.kill();
+    let text = printed(&host.banjour(&["status"]), 1);
+    assert!(text.contains("system bus"), "{text}");
+}
+
+#[test]
 fn who_may_not_gets_4() {
     let host = Host::new();
     let polkit = Polkit::start(&host.bus, Answer::No);
