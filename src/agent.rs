@@ -80,7 +80,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let keeper = Keeper::new(config, saved, desired.clone(), announcer);
 
     let (reports_in, mut reports) = mpsc::channel(REPORTS);
-    let firewall = tokio::spawn(firewall::run(connection.clone(), desired, reports_in));
+    let mut firewall = tokio::spawn(firewall::run(connection.clone(), desired, reports_in));
     let (disk_in, mut disk) = mpsc::unbounded_channel();
     let writer = Writer::spawn(state, disk_in).context("cannot start the state's thread")?;
     let journal =
@@ -106,11 +106,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         agent.writer.save(agent.keeper.changes());
         agent.problems.tell_status(|| agent.keeper.summary());
         tokio::select! {
-            // Orders first: an admin who lifts a ban must not wait behind an attack.
-            biased;
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             () = connection.closed() => break Err(anyhow::anyhow!("the bus is gone")),
+            end = &mut firewall => break end.map_err(Into::into).and_then(|end| end.context("cannot drive the firewall")),
             Some(order) = orders.recv() => agent.obey(order),
             _ = hangup.recv() => drop(agent.reload()),
             _ = tick.tick() => notify(&[NotifyState::Watchdog]),
