@@ -3,9 +3,11 @@
 //! A terminal gets tables and relative times, a pipe plain lines with tabs, `--json` objects.
 
 mod ban;
+mod replay;
 mod status;
 mod text;
 mod unban;
+mod when;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,8 @@ enum Command {
     Ban(ban::Arguments),
     /// Lift the bans of an address or a prefix, and forgive what it did
     Unban(unban::Arguments),
+    /// Tell what the configuration would have done with a journal, and change nothing
+    Replay(replay::Arguments),
 }
 
 /// What a command can end with, other than well.
@@ -102,6 +106,9 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> Result<(), Failure> {
+    if let Command::Replay(arguments) = command {
+        return replay::run(&arguments);
+    }
     let connection = Connection::system().await.map_err(|e| {
         Failure::Refused(format!("cannot reach the system bus; is dbus running? {e}"))
     })?;
@@ -123,6 +130,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Status(arguments) => status::run(&connection, &manager, &arguments).await,
         Command::Ban(arguments) => ban::run(&manager, &arguments).await,
         Command::Unban(arguments) => unban::run(&manager, &arguments).await,
+        Command::Replay(arguments) => replay::run(&arguments),
     }
 }
 

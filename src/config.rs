@@ -125,10 +125,26 @@ impl Config {
     /// # Errors
     /// At the first file, value or filter that can't be used.
     pub fn load(root: &Path) -> Result<Self, Error> {
+        Self::from_files(root, files::settings(root)?)
+    }
+
+    /// Reads one file, to try it, in the place of the host's settings.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn try_file(root: &Path, path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::Read {
+            path: path.to_owned(),
+            error,
+        })?;
+        Self::from_files(root, vec![(path.to_owned(), text)])
+    }
+
+    fn from_files(root: &Path, files: Vec<(PathBuf, String)>) -> Result<Self, Error> {
         let mut ignore: Vec<Source> = Vec::new();
         let mut merged: BTreeMap<Name, Merged> = BTreeMap::new();
         let defaults = (PathBuf::from("(defaults)"), DEFAULTS.to_owned());
-        for (path, text) in std::iter::once(defaults).chain(files::settings(root)?) {
+        for (path, text) in std::iter::once(defaults).chain(files) {
             let fragment = parse(&path, &text)?;
             ignore = fragment.ignore.unwrap_or(ignore);
             for (name, over) in fragment.jail {

@@ -13,6 +13,7 @@ pub mod jail; // attempts in a window → the decision to ban
 pub mod journal; // journald → entries (the only user of libsystemd)
 pub mod log; // our own journal entries
 pub mod polkit; // who may ask for it
+pub mod replay; // what a configuration would have done with a journal
 pub mod source; // an address or a prefix that attempts come from
 pub mod state; // bans, counters and the journal's cursor on disk
 pub mod tally; // evidence → attempts: each real one counted once // the command `banjour`, a client of `bus`

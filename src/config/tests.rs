@@ -26,7 +26,7 @@ fn defaults_are_what_mail_admins_know() {
         config.jails.keys().map(|name| &**name).collect::<Vec<_>>(),
         ["dovecot", "manual", "postfix-sasl"]
     );
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     for (name, jail) in &config.jails {
         assert_eq!(
             (

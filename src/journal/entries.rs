@@ -160,12 +160,16 @@ impl<'a> Entries<'a> {
         Ok(())
     }
 
-    /// The message of this entry, if it is text.
+    /// Shows this entry's message to `look`, if it has one.
     ///
     /// # Errors
     /// libsystemd's.
-    pub fn message(&mut self) -> Result<Option<String>, Error> {
-        self.text(c"MESSAGE")
+    pub fn look_at_message<T>(
+        &mut self,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>, Error> {
+        let field = self.journal.get_data(c"MESSAGE")?;
+        Ok(field.as_ref().and_then(JournalEntryField::value).map(look))
     }
 
     fn text(&mut self, field: &CStr) -> Result<Option<String>, Error> {
