@@ -1,7 +1,5 @@
 //! What an admin works with: the command, the journal, the log level.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
@@ -13,7 +11,7 @@ crate::cases![
     the_journal_tells_the_story_of_a_source,
     the_log_level_can_be_changed,
     the_command_shows_lists_and_json,
-    the_agent_starts_by_being_asked,
+    asking_with_the_command_never_starts_the_agent,
 ];
 
 const BAN: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f01";
@@ -143,11 +141,12 @@ fn the_command_shows_lists_and_json(guest: &Guest) -> Result<()> {
         serde_json::from_str::<Value>(&said).with_context(|| format!("banjour {json}: {said}"))?;
     }
     for (code, arguments) in [
-        (1, "ban nonsense"),
         (1, "ban 198.18.254.1 --jail nowhere"),
         (1, "status nowhere"),
         (2, ""),
         (2, "ban"),
+        (2, "ban nonsense"),
+        (2, "unban 198.18.254.1/33"),
         (2, "frobnicate"),
         (2, "ban 198.18.254.1 --for never"),
     ] {
@@ -163,26 +162,37 @@ fn the_command_shows_lists_and_json(guest: &Guest) -> Result<()> {
     Ok(())
 }
 
-/// A call starts the agent if it does not run; masked, it cannot be started, and the command says so.
-fn the_agent_starts_by_being_asked(guest: &Guest) -> Result<()> {
-    let _start = guest.undo("systemctl unmask --quiet --runtime banjour; systemctl start banjour");
-    guest.sh("systemctl stop banjour; systemctl mask --quiet --runtime banjour")?;
-    let said = guest.run(&["banjour", "status"])?;
-    ensure!(
-        said.code == 3,
-        "with no agent, status exited with {}: {}",
-        said.code,
-        said.err
-    );
-    guest.sh("systemctl unmask --quiet --runtime banjour")?;
-    wait_for(
-        "the agent to be started by a call",
-        Duration::from_secs(10),
-        || Ok(guest.run(&["banjour", "status"])?.code == 0),
-    )?;
-    ensure!(
-        guest.sh("systemctl is-active banjour")? == "active",
-        "it is not the unit that runs"
-    );
+/// A call over the bus does, where an admin has enabled the agent.
+fn asking_with_the_command_never_starts_the_agent(guest: &Guest) -> Result<()> {
+    let start = "systemctl unmask --quiet banjour; systemctl enable --quiet --now banjour";
+    let _start = guest.undo(start);
+    let list = "busctl --quiet call org.banjour.Banjour1 /org/banjour/Banjour1 org.banjour.Banjour1.Manager ListBans";
+    for (off, starts) in [
+        ("stop", true),
+        ("disable --quiet --now", false),
+        ("mask --quiet --now", false),
+    ] {
+        guest.sh(&format!("systemctl {off} banjour"))?;
+        let said = guest.run(&["banjour", "status"])?;
+        ensure!(
+            said.code == 3,
+            "after {off}, status exited with {}: {}",
+            said.code,
+            said.err
+        );
+        ensure!(
+            said.err.contains("systemctl"),
+            "it does not say what to do: {}",
+            said.err
+        );
+        let called = guest.run(&["sh", "-c", list])?;
+        ensure!(
+            (called.code == 0) == starts,
+            "after {off}, a call ended with {}: {}",
+            called.code,
+            called.err
+        );
+        guest.sh(start)?;
+    }
     Ok(())
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::client::Service;
-use crate::host::{Guest, Output, wait_for};
+use crate::host::{Guest, Output, at_once, wait_for};
 
 /// A ban takes milliseconds; a loaded test machine may need longer.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
@@ -118,6 +118,11 @@ impl Guest {
         self.bans_of(source)
     }
 
+    /// The same for several.
+    pub(crate) fn expect_all_banned(&self, sources: &[IpAddr]) -> Result<()> {
+        at_once(sources, |&source| self.expect_banned(source).map(drop))
+    }
+
     /// Fails unless every mail port is closed to the source, soon.
     pub(crate) fn expect_closed(&self, source: IpAddr) -> Result<()> {
         wait_for(&format!("the kernel to drop {source}"), SOON, || {
@@ -155,7 +160,7 @@ impl Guest {
     /// Waits long enough for a ban of any of these, and fails if one came.
     pub(crate) fn expect_never_banned(&self, sources: &[IpAddr]) -> Result<()> {
         std::thread::sleep(NEVER);
-        for &source in sources {
+        at_once(sources, |&source| {
             let bans = self.bans_of(source)?;
             ensure!(
                 bans.is_empty(),
@@ -165,8 +170,8 @@ impl Guest {
                 !self.kernel_has(source)?,
                 "the kernel drops {source}, and no ban is listed"
             );
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// The agent's process.
@@ -196,10 +201,9 @@ impl Guest {
             .collect()
     }
 
-    /// Takes the present end of the journal, for `--after-cursor=`.
-    pub(crate) fn cursor(&self) -> Result<String> {
-        let line = self.sh("journalctl --sync; journalctl -q -n 0 --show-cursor")?;
-        Ok(line.trim_start_matches("-- cursor: ").to_owned())
+    /// The guest's time, for `journalctl --since=`.
+    pub(crate) fn now(&self) -> Result<String> {
+        self.sh("date '+%F %T.%6N'")
     }
 
     /// A configuration drop-in, reloaded; taken away again at the end of the case.

@@ -15,7 +15,9 @@ use crate::session::{Answer, Session};
 use crate::wire::Wire;
 
 /// A packet takes well under a millisecond here: who has not answered by then was dropped.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
+/// The kernel refuses by itself, without any program.
+const REFUSE_TIMEOUT: Duration = Duration::from_millis(20);
 /// Dovecot lets a client wait up to 17 s for a refusal when it comes again and again.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 
@@ -87,7 +89,12 @@ impl Origin {
     }
 
     /// A socket stays in the namespace that it was made in, so a thread that goes there and ends is all it takes.
-    fn connect(&self, source: IpAddr, port: u16) -> Result<io::Result<TcpStream>> {
+    fn connect(
+        &self,
+        source: IpAddr,
+        port: u16,
+        patience: Duration,
+    ) -> Result<io::Result<TcpStream>> {
         let host = self.host(source, port);
         let namespace = File::open(&self.namespace)
             .with_context(|| format!("open {}", self.namespace.display()))?;
@@ -100,7 +107,7 @@ impl Origin {
                     .bind(&SocketAddr::new(source, 0).into())
                     .with_context(|| format!("bind {source}"))?;
                 Ok(socket
-                    .connect_timeout(&host.into(), CONNECT_TIMEOUT)
+                    .connect_timeout(&host.into(), patience)
                     .map(|()| TcpStream::from(socket)))
             });
             connecting.join().expect("connecting does not panic")
@@ -110,10 +117,20 @@ impl Origin {
     /// Whether a connection to the port is answered. A firewall that drops leaves the client waiting; anything else than
     /// that or an open port (a refusal, no route) is an error.
     pub(crate) fn reachable(&self, source: IpAddr, port: u16) -> Result<bool> {
-        match self.connect(source, port)? {
+        match self.connect(source, port, CONNECT_TIMEOUT)? {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
             Err(error) => Err(error).context(format!("connect from {source} to port {port}")),
+        }
+    }
+
+    /// Whether the host refuses connections to a port where nobody listens, in a few milliseconds.
+    pub(crate) fn refused(&self, source: IpAddr, port: u16) -> Result<bool> {
+        match self.connect(source, port, REFUSE_TIMEOUT)? {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+            Err(error) => Err(error).context(format!("connect from {source} to port {port}")),
+            Ok(_) => Ok(false),
         }
     }
 
@@ -135,7 +152,7 @@ impl Origin {
     /// Opens a connection and reads the greeting.
     pub(crate) fn open(&self, source: IpAddr, service: Service) -> Result<Session> {
         let stream = self
-            .connect(source, service.port())?
+            .connect(source, service.port(), CONNECT_TIMEOUT)?
             .with_context(|| format!("connect from {source} to {service:?}"))?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         stream.set_nodelay(true)?;

@@ -46,13 +46,11 @@ fn a_bad_file_keeps_the_agent_from_starting(guest: &Guest) -> Result<()> {
     ] {
         guest.sh("systemctl stop banjour; systemctl reset-failed banjour || true")?;
         guest.write(DROP_IN, toml)?;
-        let cursor = guest.cursor()?;
+        let since = guest.now()?;
         let started = guest.run(&["systemctl", "start", "banjour"])?;
         ensure!(started.code != 0, "it started with {toml:?}");
         guest.sh("systemctl stop banjour; journalctl --sync")?;
-        let said = guest.journal(&format!(
-            "--after-cursor='{cursor}' SYSLOG_IDENTIFIER=banjourd"
-        ))?;
+        let said = guest.journal(&format!("--since='{since}' SYSLOG_IDENTIFIER=banjourd"))?;
         ensure!(!said.is_empty(), "it said nothing about {toml:?}");
         for entry in said {
             let line = entry["MESSAGE"].as_str().unwrap_or_default();
@@ -71,7 +69,7 @@ fn a_bad_reload_keeps_what_runs_and_says_so(guest: &Guest) -> Result<()> {
     guest.ban(&source.to_string())?;
     guest.expect_banned(source)?;
     let _good = guest.undo(format!("rm -f {DROP_IN}; systemctl reload banjour"));
-    let (cursor, pid) = (guest.cursor()?, guest.main_pid()?);
+    let (since, pid) = (guest.now()?, guest.main_pid()?);
     guest.write(DROP_IN, "[jail.dovecot]\nattempts = 0\n")?;
     // systemctl may be told that the reload failed, or not.
     guest.run(&["systemctl", "reload", "banjour"])?;
@@ -100,7 +98,7 @@ fn a_bad_reload_keeps_what_runs_and_says_so(guest: &Guest) -> Result<()> {
     );
     wait_for("an entry about it", SOON, || {
         Ok(!guest
-            .journal(&format!("--after-cursor='{cursor}' BANJOUR_ACTION=problem"))?
+            .journal(&format!("--since='{since}' BANJOUR_ACTION=problem"))?
             .is_empty())
     })?;
 
@@ -121,7 +119,7 @@ fn a_bad_reload_keeps_what_runs_and_says_so(guest: &Guest) -> Result<()> {
         "STATUS= is still {}",
         guest.status_text()?
     );
-    let solved = guest.journal(&format!("--after-cursor='{cursor}' BANJOUR_ACTION=solved"))?;
+    let solved = guest.journal(&format!("--since='{since}' BANJOUR_ACTION=solved"))?;
     ensure!(!solved.is_empty(), "no entry says that it is solved");
     Ok(())
 }

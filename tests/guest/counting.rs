@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::{Result, ensure};
 
 use crate::client::Service::{self, Imap, Pop3, Sieve, Smtp, Submission};
-use crate::host::Guest;
+use crate::host::{Guest, at_once};
 use crate::session::Answer;
 
 crate::cases![
@@ -21,67 +21,53 @@ crate::cases![
 const SERVICES: [Service; 4] = [Imap, Pop3, Sieve, Submission];
 
 fn three_wrong_passwords_in_one_connection_ban(guest: &Guest) -> Result<()> {
-    for service in SERVICES {
-        for source in [guest.source(), guest.source_v6()] {
-            in_one_connection(
-                guest,
-                source,
-                service,
-                &[("bob", "wrong"), ("alice", "wrong"), ("bob", "wrong")],
-            )?;
+    let attackers = SERVICES.map(|service| (service, [guest.source(), guest.source_v6()]));
+    at_once(&attackers, |&(service, sources)| {
+        for source in sources {
+            let tries = [("bob", "wrong"), ("alice", "wrong"), ("bob", "wrong")];
+            in_one_connection(guest, source, service, &tries)?;
             guest.expect_banned(source)?;
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn two_wrong_passwords_in_one_connection_do_not(guest: &Guest) -> Result<()> {
-    let attackers = SERVICES.map(|service| (guest.source(), service));
-    for (source, service) in attackers {
+    at_once(&SERVICES, |&service| {
+        let source = guest.source();
         in_one_connection(
             guest,
             source,
             service,
             &[("bob", "wrong"), ("bob", "wrong")],
         )?;
-    }
-    guest.expect_never_banned(&attackers.map(|(source, _)| source))?;
-    for (source, service) in attackers {
+        guest.expect_never_banned(&[source])?;
         guest.attackers.fail(source, service, 1)?;
-        guest.expect_banned(source)?;
-    }
-    Ok(())
+        guest.expect_banned(source).map(drop)
+    })
 }
 
 /// Such a connection ends as a success in Dovecot's eyes, and its failure is in no line of `imap-login`.
 fn a_mistake_and_then_the_right_password_is_one_attempt(guest: &Guest) -> Result<()> {
-    let attackers = SERVICES.map(|service| (guest.source(), service));
-    for (source, service) in attackers {
-        in_one_connection(
-            guest,
-            source,
-            service,
-            &[("bob", "wrong"), ("bob", "right-bob")],
-        )?;
-        in_one_connection(
-            guest,
-            source,
-            service,
-            &[("bob", "wrong"), ("bob", "right-bob")],
-        )?;
-    }
-    guest.expect_never_banned(&attackers.map(|(source, _)| source))?;
-    for (source, service) in attackers {
-        guest.attackers.fail(source, service, 1)?;
-        guest.expect_banned(source)?;
+    for settings in ["", "auth_verbose = yes\n"] {
+        guest.dovecot(settings)?;
+        at_once(&SERVICES, |&service| {
+            let source = guest.source();
+            let tries = [("bob", "wrong"), ("bob", "right-bob")];
+            in_one_connection(guest, source, service, &tries)?;
+            in_one_connection(guest, source, service, &tries)?;
+            guest.expect_never_banned(&[source])?;
+            guest.attackers.fail(source, service, 1)?;
+            guest.expect_banned(source).map(drop)
+        })?;
     }
     Ok(())
 }
 
 fn two_customers_behind_one_address_may_each_mistype_once(guest: &Guest) -> Result<()> {
-    let _verbose = guest.dovecot("auth_verbose = yes\n")?;
+    guest.dovecot("auth_verbose = yes\n")?;
     let offices = [guest.source(), guest.source_v6()];
-    for office in offices {
+    at_once(&offices, |&office| {
         for customer in ["alice", "carol"] {
             let right = format!("right-{customer}");
             in_one_connection(
@@ -91,17 +77,19 @@ fn two_customers_behind_one_address_may_each_mistype_once(guest: &Guest) -> Resu
                 &[(customer, "worng"), (customer, &right)],
             )?;
         }
-    }
+        Ok(())
+    })?;
     guest.expect_never_banned(&offices)
 }
 
 fn customers_who_get_in_are_never_banned(guest: &Guest) -> Result<()> {
     let source = guest.source();
-    for service in Service::ALL {
+    at_once(&Service::ALL, |&service| {
         for _ in 0..3 {
             in_one_connection(guest, source, service, &[("alice", "right-alice")])?;
         }
-    }
+        Ok(())
+    })?;
     guest.expect_never_banned(&[source])
 }
 
@@ -160,10 +148,10 @@ fn loopback_is_never_banned(guest: &Guest) -> Result<()> {
         Ipv4Addr::new(127, 1, 2, 3).into(),
         Ipv6Addr::LOCALHOST.into(),
     ];
-    for source in sources {
+    at_once(&sources, |&source| {
         guest.inside.fail(source, Imap, 4)?;
-        guest.inside.fail(source, Smtp, 4)?;
-    }
+        guest.inside.fail(source, Smtp, 4)
+    })?;
     guest.expect_never_banned(&sources)?;
     for source in sources {
         let refused = guest.run(&["banjour", "ban", &source.to_string()])?;

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::client::Service::{
     self, Imap, Imaps, Pop3, Pop3s, Sieve, Smtp, Submission, Submissions,
 };
-use crate::host::Guest;
+use crate::host::{Guest, NO_DELAYS, at_once};
 use crate::session::{Answer, Mechanism};
 
 crate::cases![
@@ -25,68 +25,62 @@ crate::cases![
     attempts_over_several_services_add_up_within_a_jail,
 ];
 
+const QUIET: &str = "";
+const VERBOSE: &str = "auth_verbose = yes\n";
+
 const SMTP: [Service; 3] = [Smtp, Submission, Submissions];
 const IMAP: [Service; 2] = [Imap, Imaps];
 const POP3: [Service; 2] = [Pop3, Pop3s];
 const SIEVE: [Service; 1] = [Sieve];
 
+/// As Debian ships it: seconds between an attempt's first line and its last.
+fn three_attempts_ban_with_the_servers_own_delays(guest: &Guest) -> Result<()> {
+    let _no_delays = guest.undo(format!("{NO_DELAYS}\nsystemctl restart dovecot"));
+    guest.sh(
+        "sed -i 's/ nodelay//' /etc/pam.d/common-auth; rm /etc/dovecot/conf.d/99-no-delays.conf",
+    )?;
+    guest.restart_dovecot()?;
+    three_attempts(guest, &[Submission, Imap, Pop3s, Sieve], wrong_password)
+}
+
 fn three_smtp_attempts_ban_and_two_do_not(guest: &Guest) -> Result<()> {
-    three_attempts(guest, &SMTP, |guest, source, service| {
-        guest.attackers.fail(source, service, 1)
-    })
+    guest.dovecot(QUIET)?;
+    three_attempts(guest, &SMTP, wrong_password)
 }
 
 fn three_imap_attempts_ban_and_two_do_not(guest: &Guest) -> Result<()> {
-    three_attempts(guest, &IMAP, |guest, source, service| {
-        guest.attackers.fail(source, service, 1)
-    })
+    guest.dovecot(QUIET)?;
+    three_attempts(guest, &IMAP, wrong_password)
 }
 
 fn three_pop3_attempts_ban_and_two_do_not(guest: &Guest) -> Result<()> {
-    three_attempts(guest, &POP3, |guest, source, service| {
-        guest.attackers.fail(source, service, 1)
-    })
+    guest.dovecot(QUIET)?;
+    three_attempts(guest, &POP3, wrong_password)
 }
 
 fn three_sieve_attempts_ban_and_two_do_not(guest: &Guest) -> Result<()> {
-    three_attempts(guest, &SIEVE, |guest, source, service| {
-        guest.attackers.fail(source, service, 1)
-    })
+    guest.dovecot(QUIET)?;
+    three_attempts(guest, &SIEVE, wrong_password)
 }
 
 fn three_smtp_attempts_ban_and_two_do_not_with_auth_verbose(guest: &Guest) -> Result<()> {
-    let _verbose = guest.dovecot("auth_verbose = yes\n")?;
-    three_smtp_attempts_ban_and_two_do_not(guest)
+    guest.dovecot(VERBOSE)?;
+    three_attempts(guest, &SMTP, wrong_password)
 }
 
 fn three_imap_attempts_ban_and_two_do_not_with_auth_verbose(guest: &Guest) -> Result<()> {
-    let _verbose = guest.dovecot("auth_verbose = yes\n")?;
-    three_imap_attempts_ban_and_two_do_not(guest)
+    guest.dovecot(VERBOSE)?;
+    three_attempts(guest, &IMAP, wrong_password)
 }
 
 fn three_pop3_attempts_ban_and_two_do_not_with_auth_verbose(guest: &Guest) -> Result<()> {
-    let _verbose = guest.dovecot("auth_verbose = yes\n")?;
-    three_pop3_attempts_ban_and_two_do_not(guest)
+    guest.dovecot(VERBOSE)?;
+    three_attempts(guest, &POP3, wrong_password)
 }
 
 fn three_sieve_attempts_ban_and_two_do_not_with_auth_verbose(guest: &Guest) -> Result<()> {
-    let _verbose = guest.dovecot("auth_verbose = yes\n")?;
-    three_sieve_attempts_ban_and_two_do_not(guest)
-}
-
-/// As Debian ships it: seconds between an attempt's first line and its last.
-fn three_attempts_ban_with_the_servers_own_delays(guest: &Guest) -> Result<()> {
-    let _delays = guest.undo(
-        "sed -i 's/nullok$/nullok nodelay/' /etc/pam.d/common-auth
-         mv /var/tmp/99-no-delays.conf /etc/dovecot/conf.d; systemctl restart dovecot",
-    );
-    guest.sh("sed -i 's/ nodelay//' /etc/pam.d/common-auth; mv /etc/dovecot/conf.d/99-no-delays.conf /var/tmp")?;
-    let _restarted = guest.dovecot("")?;
-    three_attempts(
-        guest,
-        &[Submission, Imap, Pop3s, Sieve],
-        |guest, source, service| guest.attackers.fail(source, service, 1),
-    )
+    guest.dovecot(VERBOSE)?;
+    three_attempts(guest, &SIEVE, wrong_password)
 }
 
 fn three_sasl_login_attempts_ban_and_two_do_not(guest: &Guest) -> Result<()> {
@@ -100,7 +94,7 @@ fn three_sasl_login_attempts_ban_and_two_do_not(guest: &Guest) -> Result<()> {
 
 /// Nobody checks a password where there is no such user, and other lines are written.
 fn three_attempts_with_unknown_users_ban_and_two_do_not(guest: &Guest) -> Result<()> {
-    let _verbose = guest.dovecot("auth_verbose = yes\n")?;
+    guest.dovecot(VERBOSE)?;
     three_attempts(guest, &[Smtp, Imap, Pop3], |guest, source, service| {
         let answer = guest
             .attackers
@@ -111,15 +105,19 @@ fn three_attempts_with_unknown_users_ban_and_two_do_not(guest: &Guest) -> Result
 }
 
 fn attempts_over_several_services_add_up_within_a_jail(guest: &Guest) -> Result<()> {
-    for services in [[Imap, Pop3, Sieve], [Smtp, Submissions, Submission]] {
+    let jails = [[Imap, Pop3, Sieve], [Smtp, Submissions, Submission]];
+    at_once(&jails, |services| {
         let source = guest.source();
         guest.attackers.fail(source, services[0], 1)?;
         guest.attackers.fail(source, services[1], 1)?;
         guest.expect_never_banned(&[source])?;
         guest.attackers.fail(source, services[2], 1)?;
-        guest.expect_banned(source)?;
-    }
-    Ok(())
+        guest.expect_banned(source).map(drop)
+    })
+}
+
+fn wrong_password(guest: &Guest, source: IpAddr, service: Service) -> Result<()> {
+    guest.attackers.fail(source, service, 1)
 }
 
 /// Two attempts at each service from two addresses, IPv4 and IPv6, ban nobody; one more from each bans them all, in the
@@ -136,51 +134,32 @@ fn three_attempts(
         .collect();
     let sources: Vec<IpAddr> = attackers.iter().map(|&(source, _)| source).collect();
 
-    at_once(&attackers, |source, service| {
-        attempt(guest, source, service).and_then(|()| attempt(guest, source, service))
-    })?;
-    guest.expect_never_banned(&sources)?;
-    for &source in &sources {
-        guest.expect_open(source)?;
-    }
-
-    at_once(&attackers, |source, service| {
+    at_once(&attackers, |&(source, service)| {
+        attempt(guest, source, service)?;
         attempt(guest, source, service)
     })?;
-    for &(source, service) in &attackers {
+    guest.expect_never_banned(&sources)?;
+    at_once(&sources, |&source| guest.expect_open(source))?;
+
+    at_once(&attackers, |&(source, service)| {
+        attempt(guest, source, service)?;
         let bans = guest.expect_banned(source)?;
         ensure!(
             bans.iter().any(|ban| ban.jail == service.jail()),
             "{source} failed at {service:?} and is not in its jail, but in {bans:?}"
         );
-    }
+        Ok(())
+    })?;
     let others: Vec<_> = guest
         .bans()?
         .into_iter()
+        .filter(|ban| !before.contains(ban))
         .filter(|ban| {
-            !before.contains(ban)
-                && !sources
-                    .iter()
-                    .any(|source| source.to_string() == ban.source)
+            !sources
+                .iter()
+                .any(|source| source.to_string() == ban.source)
         })
         .collect();
     ensure!(others.is_empty(), "others are banned: {others:?}");
     Ok(())
-}
-
-/// Does the same for all attackers at the same time.
-fn at_once(
-    attackers: &[(IpAddr, Service)],
-    attack: impl Fn(IpAddr, Service) -> Result<()> + Sync,
-) -> Result<()> {
-    std::thread::scope(|scope| {
-        let attack = &attack;
-        let running: Vec<_> = attackers
-            .iter()
-            .map(|&(source, service)| scope.spawn(move || attack(source, service)))
-            .collect();
-        running
-            .into_iter()
-            .try_for_each(|thread| thread.join().expect("an attack does not panic"))
-    })
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -25,7 +26,7 @@ const AFTER_INSTALL: &str = "
 
 /// Dovecot, PAM and the penalty for clients that come again make every failure last two to seventeen seconds. One case
 /// does without this.
-const NO_DELAYS: &str = "
+pub(crate) const NO_DELAYS: &str = "
     sed -i 's/pam_unix.so nullok/pam_unix.so nullok nodelay/' /etc/pam.d/common-auth
     echo 'auth_failure_delay = 0' >/etc/dovecot/conf.d/99-no-delays.conf
     case $(dovecot --version) in
@@ -34,8 +35,7 @@ const NO_DELAYS: &str = "
     esac";
 
 /// Something that is no mail service, as a mail host's ssh would be.
-const OTHER_SERVICE: &str = "systemd-run --quiet --unit=other --socket-property=ListenStream=22 \
-    --socket-property=Accept=yes -p StandardInput=socket cat";
+const OTHER_SERVICE: &str = "systemd-run --quiet python3 -m http.server --bind :: 22";
 pub(crate) const OTHER_PORT: u16 = 22;
 
 /// What a command did.
@@ -47,16 +47,19 @@ pub(crate) struct Output {
 }
 
 pub(crate) struct Guest {
+    pub(crate) release: &'static str,
     name: String,
     pub(crate) attackers: Origin,
     /// The host itself, as a client of its own services.
     pub(crate) inside: Origin,
     sources: AtomicU16,
+    /// What Dovecot runs with beyond the image's configuration.
+    dovecot: Mutex<String>,
 }
 
 impl Guest {
     /// Boots a guest of a release and installs banjour in it. It is gone with the value, or with this process.
-    pub(crate) fn boot(release: &str) -> Result<Self> {
+    pub(crate) fn boot(release: &'static str) -> Result<Self> {
         // Short enough for the name of a network interface.
         let name = format!("{}{}", &release[..2], std::process::id());
         script(&["build", release])?;
@@ -71,8 +74,10 @@ impl Guest {
                 host_v4: Ipv4Addr::LOCALHOST,
                 host_v6: Ipv6Addr::LOCALHOST,
             },
+            release,
             name,
             sources: AtomicU16::new(0),
+            dovecot: Mutex::default(),
         };
         script(&["start", &guest.name, release])?;
         let leader = script(&["leader", &guest.name])?;
@@ -142,15 +147,19 @@ impl Guest {
         }
     }
 
-    /// More of Dovecot's configuration, for as long as the answer lives.
-    pub(crate) fn dovecot(&self, settings: &str) -> Result<Undo<'_>> {
-        self.write("/etc/dovecot/conf.d/99-zz-case.conf", settings)?;
-        let undo = self.undo("rm /etc/dovecot/conf.d/99-zz-case.conf; systemctl restart dovecot");
-        self.restart_dovecot()?;
-        Ok(undo)
+    /// Sees to it that Dovecot runs with these settings and no others. They stay until a case wants others: a restart
+    /// costs five seconds, which Dovecot 2.3 waits for the penalty service that it is not to have.
+    pub(crate) fn dovecot(&self, settings: &str) -> Result<()> {
+        let mut current = self.dovecot.lock().unwrap_or_else(PoisonError::into_inner);
+        if *current != settings {
+            self.write("/etc/dovecot/conf.d/99-zz-case.conf", settings)?;
+            self.restart_dovecot()?;
+            settings.clone_into(&mut current);
+        }
+        Ok(())
     }
 
-    fn restart_dovecot(&self) -> Result<()> {
+    pub(crate) fn restart_dovecot(&self) -> Result<()> {
         self.sh("systemctl restart dovecot")?;
         wait_for(
             "Dovecot and Postfix to answer",
@@ -212,6 +221,20 @@ pub(crate) fn wait_for(
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+/// Does the same with all, at the same time.
+pub(crate) fn at_once<T: Sync>(all: &[T], each: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    std::thread::scope(|scope| {
+        let each = &each;
+        let running: Vec<_> = all
+            .iter()
+            .map(|one| scope.spawn(move || each(one)))
+            .collect();
+        running
+            .into_iter()
+            .try_for_each(|one| one.join().expect("a case's threads do not panic"))
+    })
 }
 
 /// The guest script, which must succeed.

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::agent::SOON;
 use crate::client::Service::{Imap, Pop3, Smtp};
-use crate::host::{Guest, wait_for};
+use crate::host::{Guest, at_once, wait_for};
 
 crate::cases![
     killed_between_attempts_it_loses_nothing_and_counts_nothing_twice,
@@ -19,16 +19,16 @@ crate::cases![
 
 fn killed_between_attempts_it_loses_nothing_and_counts_nothing_twice(guest: &Guest) -> Result<()> {
     let [two, one, smtp] = [guest.source(), guest.source_v6(), guest.source()];
-    guest.attackers.fail(two, Imap, 2)?;
-    guest.attackers.fail(one, Imap, 1)?;
-    guest.attackers.fail(smtp, Smtp, 2)?;
+    at_once(
+        &[(two, Imap, 2), (one, Imap, 1), (smtp, Smtp, 2)],
+        |&(source, service, times)| guest.attackers.fail(source, service, times),
+    )?;
     guest.expect_never_banned(&[two, one, smtp])?;
     kill(guest)?;
     guest.expect_never_banned(&[two, one, smtp])?;
     guest.attackers.fail(two, Imap, 1)?;
-    guest.expect_banned(two)?;
     guest.attackers.fail(smtp, Smtp, 1)?;
-    guest.expect_banned(smtp)?;
+    guest.expect_all_banned(&[two, smtp])?;
 
     guest.attackers.fail(one, Pop3, 1)?;
     guest.expect_never_banned(&[one])?;
@@ -127,14 +127,15 @@ fn an_unban_is_not_undone_by_a_restart(guest: &Guest) -> Result<()> {
     }
     kill(guest)?;
     guest.expect_never_banned(&[guesser, smtp])?;
-    guest.attackers.fail(guesser, Imap, 2)?;
-    guest.attackers.fail(smtp, Smtp, 2)?;
+    let services = [(guesser, Imap), (smtp, Smtp)];
+    at_once(&services, |&(source, service)| {
+        guest.attackers.fail(source, service, 2)
+    })?;
     guest.expect_never_banned(&[guesser, smtp])?;
-    for source in [guesser, smtp] {
-        guest.attackers.fail(source, Imap, 1)?;
-    }
-    guest.expect_banned(guesser)?;
-    Ok(())
+    at_once(&services, |&(source, service)| {
+        guest.attackers.fail(source, service, 1)
+    })?;
+    guest.expect_all_banned(&[guesser, smtp])
 }
 
 fn a_restarted_journal_and_a_rotated_one_lose_nothing(guest: &Guest) -> Result<()> {
