@@ -5,6 +5,7 @@
 mod ban;
 mod replay;
 mod status;
+mod test;
 mod text;
 mod unban;
 mod when;
@@ -40,6 +41,8 @@ enum Command {
     Unban(unban::Arguments),
     /// Tell what the configuration would have done with a journal, and change nothing
     Replay(replay::Arguments),
+    /// Show what filters make of messages, and where the nearest pattern stops
+    Test(test::Arguments),
 }
 
 /// What a command can end with, other than well.
@@ -106,31 +109,47 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> Result<(), Failure> {
-    if let Command::Replay(arguments) = command {
-        return replay::run(&arguments);
-    }
-    let connection = Connection::system().await.map_err(|e| {
-        Failure::Refused(format!("cannot reach the system bus; is dbus running? {e}"))
-    })?;
-    // Otherwise the bus would start an agent that an admin has stopped.
-    let bus = DBusProxy::new(&connection).await?;
-    let name = WellKnownName::from_static_str(bus::NAME)?;
-    if !bus
-        .name_has_owner(name.into())
-        .await
-        .map_err(zbus::Error::from)?
-    {
-        return Err(Failure::NotRunning);
-    }
-    let manager = ManagerProxy::builder(&connection)
-        .cache_properties(zbus::proxy::CacheProperties::No)
-        .build()
-        .await?;
     match command {
-        Command::Status(arguments) => status::run(&connection, &manager, &arguments).await,
-        Command::Ban(arguments) => ban::run(&manager, &arguments).await,
-        Command::Unban(arguments) => unban::run(&manager, &arguments).await,
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Status(arguments) => {
+            let agent = Agent::find().await?;
+            status::run(&agent.connection, &agent.manager, &arguments).await
+        }
+        Command::Ban(arguments) => ban::run(&Agent::find().await?.manager, &arguments).await,
+        Command::Unban(arguments) => unban::run(&Agent::find().await?.manager, &arguments).await,
+    }
+}
+
+/// The running agent.
+struct Agent {
+    connection: Connection,
+    manager: ManagerProxy<'static>,
+}
+
+impl Agent {
+    async fn find() -> Result<Self, Failure> {
+        let connection = Connection::system().await.map_err(|e| {
+            Failure::Refused(format!("cannot reach the system bus; is dbus running? {e}"))
+        })?;
+        // Otherwise the bus would start an agent that an admin has stopped.
+        let bus = DBusProxy::new(&connection).await?;
+        let name = WellKnownName::from_static_str(bus::NAME)?;
+        if !bus
+            .name_has_owner(name.into())
+            .await
+            .map_err(zbus::Error::from)?
+        {
+            return Err(Failure::NotRunning);
+        }
+        let manager = ManagerProxy::builder(&connection)
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await?;
+        Ok(Self {
+            connection,
+            manager,
+        })
     }
 }
 

@@ -80,6 +80,14 @@ pub enum Error {
         /// What is wrong with it.
         error: String,
     },
+    /// There is no such filter.
+    #[error("there is no filter {name:?}; there are: {known}")]
+    NoSuchFilterHere {
+        /// The name.
+        name: String,
+        /// The names that are allowed.
+        known: String,
+    },
     /// A jail names a filter that there is not.
     #[error("{}: jail.{jail}.filters: there is no filter {name:?}; there are: {known}", path.display())]
     NoSuchFilter {
@@ -140,6 +148,26 @@ impl Config {
         Self::from_files(root, vec![(path.to_owned(), text)])
     }
 
+    /// Compiles the filters of these names, or all that there are.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it is faulty.
+    pub fn filters(root: &Path, names: &[String]) -> Result<Filters, Error> {
+        let available = files::filters(root)?;
+        if let Some(name) = names.iter().find(|name| !available.contains_key(*name)) {
+            return Err(Error::NoSuchFilterHere {
+                name: name.clone(),
+                known: listed(available.keys()),
+            });
+        }
+        let wanted = available
+            .iter()
+            .filter(|(name, _)| names.is_empty() || names.contains(*name));
+        wanted
+            .map(|(name, (path, text))| Ok((name.as_str().into(), compile(name, path, text)?)))
+            .collect()
+    }
+
     fn from_files(root: &Path, files: Vec<(PathBuf, String)>) -> Result<Self, Error> {
         let mut ignore: Vec<Source> = Vec::new();
         let mut merged: BTreeMap<Name, Merged> = BTreeMap::new();
@@ -171,11 +199,7 @@ impl Config {
                         path: filters_from,
                         jail: name,
                         name: filter.clone(),
-                        known: available
-                            .keys()
-                            .map(String::as_str)
-                            .collect::<Vec<_>>()
-                            .join(", "),
+                        known: listed(available.keys()),
                     });
                 };
                 if !filters.contains_key(filter.as_str()) {
@@ -241,6 +265,10 @@ fn parse(path: &Path, text: &str) -> Result<Fragment, Error> {
         let e = e.into_inner();
         at(e.span(), format!("{key}: {}", e.message()))
     })
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    names.map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn compile(name: &str, path: &Path, text: &str) -> Result<Filter, Error> {

@@ -4,6 +4,8 @@
 //! writes much of a message (names, above all), so patterns are anchored at both ends and take the address from a place
 //! that the client can't reach; each shipped file says how. See `filter/dovecot.toml`.
 
+mod explain;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::{self, FromStr};
@@ -15,6 +17,7 @@ use serde::Deserialize;
 
 use crate::source::Source;
 use crate::tally::Witness;
+pub use explain::Explanation;
 
 /// The filters that come with banjour, by name. `make install` copies them to `/usr/lib/banjour/filters`.
 pub const SHIPPED: [(&str, &str); 2] = [
@@ -118,6 +121,7 @@ pub struct Filter {
 
 #[derive(Debug)]
 struct Pattern {
+    name: String,
     regex: Regex,
     kind: Kind,
 }
@@ -225,7 +229,8 @@ impl Filter {
 
     /// Who runs inside a mail unit is not always the mail server: a `.forward` file and a Sieve script start programs
     /// there, which can log what they like, but not as the daemon's user.
-    fn admits(&self, entry: &Entry<'_>) -> bool {
+    #[must_use]
+    pub fn admits(&self, entry: &Entry<'_>) -> bool {
         let may_write = match entry.writer {
             Writer::User(name) => self.users.iter().any(|user| user == name),
             Writer::SomeDaemon => self.users.iter().any(|user| user != "root"),
@@ -262,6 +267,7 @@ impl Pattern {
             ));
         }
         Ok(Self {
+            name: file.name.clone(),
             regex,
             kind: file.kind,
         })

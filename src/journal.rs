@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::filter::{Evidence, Filters};
-pub use entries::{Entries, Error, Place};
+pub use entries::{Entries, Error, Line, Place};
 
 /// After evidence, more is likely: an attacker is at work. For this long (Dovecot lets a guesser wait for up to 17 s) …
 const ALERT: Duration = Duration::from_secs(20);

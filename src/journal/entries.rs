@@ -32,6 +32,17 @@ pub enum Place {
     File(PathBuf),
 }
 
+/// A message, and what is known of who wrote it.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// `MESSAGE`
+    pub message: Vec<u8>,
+    /// `_SYSTEMD_UNIT`
+    pub unit: Option<String>,
+    /// `_UID`
+    pub uid: Option<u32>,
+}
+
 /// The journal can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -170,6 +181,18 @@ impl<'a> Entries<'a> {
     ) -> Result<Option<T>, Error> {
         let field = self.journal.get_data(c"MESSAGE")?;
         Ok(field.as_ref().and_then(JournalEntryField::value).map(look))
+    }
+
+    /// This entry, as far as filters look at it.
+    ///
+    /// # Errors
+    /// libsystemd's.
+    pub fn line(&mut self) -> Result<Line, Error> {
+        Ok(Line {
+            message: self.look_at_message(<[u8]>::to_vec)?.unwrap_or_default(),
+            unit: self.text(c"_SYSTEMD_UNIT")?,
+            uid: self.text(c"_UID")?.and_then(|uid| uid.parse().ok()),
+        })
     }
 
     fn text(&mut self, field: &CStr) -> Result<Option<String>, Error> {
