@@ -22,6 +22,8 @@ mod journal;
 mod orders;
 #[path = "agent/polkit.rs"]
 mod polkit;
+#[path = "agent/replay.rs"]
+mod replay;
 #[path = "agent/restart.rs"]
 mod restart;
 #[path = "agent/rights.rs"]

@@ -86,6 +86,11 @@ impl Journal {
         journal
     }
 
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Puts the file aside under the name of an archived one, and begins another, as journald does from time to time.
     /// Returns the archived file.
     pub(crate) fn rotate(&self) -> PathBuf {
