@@ -10,6 +10,8 @@ mod attempts;
 mod bus;
 #[path = "agent/command.rs"]
 mod command;
+#[path = "agent/daemon.rs"]
+mod daemon;
 #[path = "agent/enforcement.rs"]
 mod enforcement;
 #[path = "agent/firewalld.rs"]

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::daemon::Agent;
 use crate::firewalld::{Fault, Firewalld};
-use crate::host::{Agent, Host, becomes, until};
+use crate::host::{Host, becomes, until};
 
 const HOUR: u64 = 3_600_000_000;
 

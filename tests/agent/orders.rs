@@ -6,7 +6,8 @@ use banjour::bus::PATH;
 use tokio::task::JoinSet;
 use zbus::OwnedVariant;
 
-use crate::host::{Agent, Host, Refusal, becomes, raw_call};
+use crate::daemon::{Agent, Refusal, raw_call};
+use crate::host::{Host, becomes};
 use crate::journal::{Entry, now};
 
 const HOUR: u64 = 3_600_000_000;

@@ -3,7 +3,8 @@
 
 use std::process::{Command, Output, Stdio};
 
-use crate::host::{Host, Refusal, becomes, until};
+use crate::daemon::Refusal;
+use crate::host::{Host, becomes, until};
 use crate::polkit::{Answer, Polkit};
 
 const MANAGER: &str = "org.banjour.Banjour1.Manager";

@@ -4,8 +4,9 @@ use std::process::ExitStatus;
 
 use nix::sys::signal::Signal;
 
+use crate::daemon::Agent;
 use crate::firewalld::Firewalld;
-use crate::host::{Agent, Host, becomes, until};
+use crate::host::{Host, becomes, until};
 use crate::journal::Entry;
 
 const HOUR: u64 = 3_600_000_000;
