@@ -20,7 +20,7 @@ pub use proxy::{JailProxy, ManagerProxy};
 
 /// The well-known name. Its number changes when an interface changes so that old clients would fail.
 pub const NAME: &str = "org.banjour.Banjour1";
-/// The object that has [`Manager`].
+/// The object with interface `org.banjour.Banjour1.Manager`.
 pub const PATH: &str = "/org/banjour/Banjour1";
 const LOG_CONTROL_PATH: &str = "/org/freedesktop/LogControl1";
 
