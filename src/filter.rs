@@ -20,9 +20,14 @@ use crate::tally::Witness;
 pub use explain::Explanation;
 
 /// The filters that come with banjour, by name. `make install` copies them to `/usr/lib/banjour/filters`.
-pub const SHIPPED: [(&str, &str); 2] = [
+/// Jails use `dovecot` and `postfix-sasl` by default, the others only where an admin says so.
+pub const SHIPPED: [(&str, &str); 6] = [
     ("dovecot", include_str!("filter/dovecot.toml")),
+    ("dovecot-probe", include_str!("filter/dovecot-probe.toml")),
+    ("postfix-probe", include_str!("filter/postfix-probe.toml")),
+    ("postfix-reject", include_str!("filter/postfix-reject.toml")),
     ("postfix-sasl", include_str!("filter/postfix-sasl.toml")),
+    ("saslauthd", include_str!("filter/saslauthd.toml")),
 ];
 
 /// Longest message that is read, in bytes: a syslog datagram can't be longer. What is longer is no daemon's line.
@@ -281,11 +286,11 @@ impl Pattern {
             Kind::Refused => Witness::Refused,
             Kind::Back => Witness::Back(text(captures, "back")?.into()),
         };
-        let attempts = match text(captures, "attempts") {
-            Some(digits) => digits
-                .parse::<u32>()
-                .map_or(MAX_ATTEMPTS, |n| n.min(MAX_ATTEMPTS)),
-            None => 1,
+        // Of the attempts that were `begun`, the last one came to nothing.
+        let attempts = match (text(captures, "attempts"), text(captures, "begun")) {
+            (Some(digits), _) => number(digits),
+            (None, Some(digits)) => number(digits).saturating_sub(1),
+            (None, None) => 1,
         };
         (attempts > 0).then_some(Outcome::Failure { witness, attempts })
     }
@@ -364,6 +369,12 @@ pub type Filters = BTreeMap<Arc<str>, Filter>;
 
 fn text<'a>(captures: &Captures<'a>, name: &str) -> Option<&'a str> {
     str::from_utf8(captures.name(name)?.as_bytes()).ok()
+}
+
+fn number(digits: &str) -> u32 {
+    digits
+        .parse::<u32>()
+        .map_or(MAX_ATTEMPTS, |n| n.min(MAX_ATTEMPTS))
 }
 
 fn user_name(bytes: &[u8]) -> Option<String> {

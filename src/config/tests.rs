@@ -124,7 +124,7 @@ fn an_error_is_one_line_with_file_key_value_and_what_is_allowed() {
         (
             "[jail.dovecot]\nfilters = [\"dovecoat\"]",
             "etc/banjour/banjour.toml: jail.dovecot.filters: there is no filter \"dovecoat\"; there are: dovecot, \
-             postfix-sasl",
+             dovecot-probe, postfix-probe, postfix-reject, postfix-sasl, saslauthd",
         ),
         (
             "[jail.dovecot",
