@@ -7,7 +7,7 @@ use crate::host::Guest;
 crate::cases![
     every_command_for_a_mail_host_works,
     every_command_beside_fail2bans_works,
-    the_example_of_settings_is_accepted,
+    the_examples_of_settings_are_accepted,
 ];
 
 const README: &str = include_str!("../../README.md");
@@ -58,10 +58,22 @@ fn every_command_beside_fail2bans_works(guest: &Guest) -> Result<()> {
     Ok(())
 }
 
-fn the_example_of_settings_is_accepted(guest: &Guest) -> Result<()> {
-    for (index, settings) in blocks("toml").iter().enumerate() {
+fn the_examples_of_settings_are_accepted(guest: &Guest) -> Result<()> {
+    let (filters, settings): (Vec<_>, Vec<_>) = blocks("toml")
+        .into_iter()
+        .partition(|block| block.contains("[[pattern]]"));
+    ensure!(
+        filters.len() == 1 && settings.len() >= 2,
+        "the README has lost its examples"
+    );
+    let _undo = guest.undo("rm -f /etc/banjour/filters/roundcube.toml");
+    guest.write("/etc/banjour/filters/roundcube.toml", &filters[0])?;
+    for (index, settings) in settings.iter().enumerate() {
         let _undo = guest.configure(&format!("readme-{index}"), settings)?;
         ensure!(guest.problems()?.is_empty(), "{:?}", guest.problems()?);
     }
+    let line = "IMAP Error: Login failed for x from y against localhost from 192.0.2.7. AUTHENTICATE PLAIN: NO";
+    let explained = guest.sh(&format!("banjour test --filter roundcube '{line}'"))?;
+    ensure!(explained.contains("address = \"192.0.2.7\""), "{explained}");
     Ok(())
 }
