@@ -289,7 +289,8 @@ enum Passes {
     LoginName,
     /// Upper case only: Dovecot writes the method so. An attempt with a method of one word must be seen.
     Method,
-    /// The characters of Dovecot's `auth_username_chars`, unless an admin allows more: the attempt must be seen then.
+    /// 64 bytes, which is where Dovecot's auth service cuts a name. It lets through the characters of
+    /// `auth_username_chars`, and others only where an admin allows more: an attempt with the former must be seen.
     UserNames,
     /// The address must be right, more is not asked.
     Whatever,
@@ -559,6 +560,7 @@ fn must_be_seen(passes: Passes, text: &[u8]) -> bool {
 fn check(filters: &[Filter], frame: &Frame, text: &[u8]) {
     let text = match frame.passes {
         Passes::LoginName => text[..text.len().min(80)].to_vec(),
+        Passes::UserNames => text[..text.len().min(64)].to_vec(),
         Passes::Method => text.to_ascii_uppercase(),
         _ => text.to_vec(),
     };
