@@ -43,7 +43,11 @@ fn a_faulty_configuration_is_one_line_and_no_start() {
         ),
         (
             "[jail.x]\nfilters = [\"exim\"]\n",
-            &["banjour.toml", "\"exim\"", "dovecot, postfix-sasl"],
+            &[
+                "banjour.toml",
+                "\"exim\"",
+                "dovecot, dovecot-probe, postfix-probe, postfix-reject, postfix-sasl, saslauthd",
+            ],
         ),
     ] {
         host.configure(text);
