@@ -76,6 +76,8 @@ pub struct Evidence {
     pub user: Option<String>,
     /// What became of the login.
     pub outcome: Outcome,
+    /// The password database that refused does not know the name. Another one may be asked next, and know it.
+    pub unknown: bool,
 }
 
 /// What became of a login.
@@ -131,6 +133,7 @@ struct Pattern {
     name: String,
     regex: Regex,
     kind: Kind,
+    unknown: bool,
 }
 
 /// What a pattern's match means.
@@ -164,6 +167,8 @@ struct FilterFile {
 struct PatternFile {
     name: String,
     kind: Kind,
+    #[serde(default)]
+    unknown: bool,
     regex: String,
 }
 
@@ -224,6 +229,7 @@ impl Filter {
         let pattern = &self.patterns[first];
         let captures = pattern.regex.captures(entry.message)?;
         Some(Evidence {
+            unknown: pattern.unknown,
             at: entry.at,
             filter: Arc::clone(&self.name),
             outcome: pattern.outcome(&captures)?,
@@ -277,6 +283,7 @@ impl Pattern {
             name: file.name.clone(),
             regex,
             kind: file.kind,
+            unknown: file.unknown,
         })
     }
 

@@ -44,6 +44,9 @@ pub struct Jail {
     heard: Timestamp,
     /// See [`Jail::read_again`].
     known_until: Timestamp,
+    /// Somebody logged in under a name that a password database had called unknown: they are asked in turn, and such
+    /// words say nothing of an attempt's end. The fronts tell of it.
+    asked_in_turn: bool,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,8 @@ struct Record {
     /// What happened up to here was dealt with by a ban, or forgiven by an admin.
     settled: Timestamp,
     heard: Timestamp,
+    /// The last name that a password database did not know.
+    unknown: Option<String>,
 }
 
 impl Jail {
@@ -66,6 +71,7 @@ impl Jail {
             records: LruCache::unbounded(),
             heard: Timestamp::MIN,
             known_until: Timestamp::MIN,
+            asked_in_turn: false,
         }
     }
 
@@ -96,8 +102,12 @@ impl Jail {
         let at = evidence.at;
         self.heard = self.heard.max(at);
         let Outcome::Failure { witness, attempts } = &evidence.outcome else {
+            self.learn(evidence);
             return (0, None);
         };
+        if evidence.unknown && self.asked_in_turn {
+            return (0, None);
+        }
         let rule = self.rule;
         let record = self.record(evidence.source);
         // Witnesses of one attempt speak within minutes. After a window of silence, none is owed a second voice.
@@ -105,6 +115,9 @@ impl Jail {
             record.tally = Tally::default();
         }
         record.heard = at;
+        if evidence.unknown {
+            record.unknown.clone_from(&evidence.user);
+        }
         let new = record.tally.add(witness, *attempts);
         if new > 0 && at > record.settled {
             record.recent.push_back((at, new));
@@ -122,6 +135,18 @@ impl Jail {
                 user: evidence.user.clone(),
             }),
         )
+    }
+
+    /// A login tells whether password databases are asked in turn. The attempt that this one seemed to be is taken back.
+    fn learn(&mut self, login: &Evidence) {
+        let Some(record) = self.records.peek_mut(&login.source) else {
+            return;
+        };
+        if login.user.is_some() && record.unknown == login.user {
+            record.unknown = None;
+            record.recent.pop_back();
+            self.asked_in_turn = true;
+        }
     }
 
     /// What `source` did up to `until` shall not count any more: a ban that lasts until then deals with it, or an admin
@@ -157,6 +182,7 @@ impl Jail {
             recent: VecDeque::new(),
             settled: Timestamp::MIN,
             heard: Timestamp::MIN,
+            unknown: None,
         })
     }
 }

@@ -40,12 +40,17 @@ pub struct Findings {
     pub jails: BTreeMap<JailName, (u64, u64)>,
     /// Lines that look like failures and matched nothing: one of each shape, and how many there were.
     pub unmatched: BTreeMap<String, (String, u64)>,
+    /// Password databases are asked in turn (see [`Jail`]).
+    asked_in_turn: bool,
 }
 
 /// One source's doings.
 #[derive(Debug, Default)]
 pub struct Seen {
     tally: Tally,
+    /// The same without what databases said of names that they don't know, and its attempts.
+    known: (Tally, u64),
+    unknown: Option<String>,
     /// Real attempts, each counted once, over all filters.
     pub failures: u64,
     /// Logins.
@@ -131,6 +136,11 @@ pub fn run(
             }
         }
     }
+    if findings.asked_in_turn {
+        for seen in findings.sources.values_mut() {
+            seen.failures = seen.known.1;
+        }
+    }
     Ok(findings)
 }
 
@@ -150,10 +160,17 @@ impl Findings {
         match &evidence.outcome {
             Outcome::Success => {
                 seen.successes += 1;
+                self.asked_in_turn |= evidence.user.is_some() && seen.unknown == evidence.user;
                 matched.successes += 1;
             }
             Outcome::Failure { witness, attempts } => {
                 seen.failures += u64::from(seen.tally.add(witness, *attempts));
+                if evidence.unknown {
+                    seen.unknown.clone_from(&evidence.user);
+                } else {
+                    let (tally, failures) = &mut seen.known;
+                    *failures += u64::from(tally.add(witness, *attempts));
+                }
                 matched.failures += 1;
             }
         }

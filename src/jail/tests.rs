@@ -1,5 +1,7 @@
 //! What a jail makes of evidence, minute by minute.
 
+mod in_turn;
+
 use super::*;
 use crate::tally::Witness;
 
@@ -30,6 +32,7 @@ fn evidence(minute: i64, source: &str, outcome: Outcome) -> Evidence {
         source: source.parse().unwrap(),
         user: Some(format!("user{minute}")),
         outcome,
+        unknown: false,
     }
 }
 
