@@ -274,6 +274,11 @@ impl Pattern {
         if file.kind != Kind::Nothing && !has("address") {
             return Err(refuse("there is no capture (?<address>…)"));
         }
+        if file.unknown && file.kind != Kind::Back {
+            return Err(refuse(
+                "\"unknown\" is a password database's word: kind \"back\"",
+            ));
+        }
         if (file.kind == Kind::Back) != has("back") {
             return Err(refuse(
                 "a capture (?<back>…), the password database's name, belongs to kind \"back\" and only there",

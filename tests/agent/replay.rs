@@ -81,6 +81,32 @@ fn another_hosts_daemons_are_believed_and_its_people_are_not() {
     assert_eq!(sources[0]["address"], "198.18.1.110");
 }
 
+/// PAM does not know carol, and the database that is asked next lets her in.
+#[test]
+fn a_login_takes_back_what_a_database_said_that_does_not_know_the_name() {
+    let host = Host::new();
+    let dovecot = |message: &str| Entry::of("dovecot.service", 0, message);
+    let pam = dovecot(
+        "pam_unix(dovecot:auth): authentication failure; logname= uid=0 euid=0 tty=dovecot ruser=carol \
+         rhost=198.18.0.1",
+    );
+    let login = dovecot(
+        "imap-login: Login: user=<carol>, method=PLAIN, rip=198.18.0.1, lip=192.0.2.2, mpid=7, session=<x>",
+    );
+    for _ in 0..4 {
+        host.journal.write(&pam);
+        host.journal.write(&login);
+    }
+    host.journal.write(&Entry::imap("198.18.0.1", 1));
+    let findings = replay(&host, 9, &[]);
+    let source = &findings["sources"][0];
+    assert_eq!(
+        (&source["failures"], &source["successes"]),
+        (&json!(1), &json!(4))
+    );
+    assert_eq!(findings["bans"], json!([]));
+}
+
 #[test]
 fn a_part_of_the_journal_and_other_settings_may_be_tried() {
     let host = Host::new();

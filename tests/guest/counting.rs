@@ -14,6 +14,7 @@ crate::cases![
     a_mistake_and_then_the_right_password_is_one_attempt,
     two_customers_behind_one_address_may_each_mistype_once,
     customers_who_get_in_are_never_banned,
+    customers_whom_pam_does_not_know_are_never_banned,
     a_jail_shows_what_it_counted,
     loopback_is_never_banned,
 ];
@@ -91,6 +92,35 @@ fn customers_who_get_in_are_never_banned(guest: &Guest) -> Result<()> {
         Ok(())
     })?;
     guest.expect_never_banned(&[source])
+}
+
+/// Dovecot asks PAM first, which writes a failure at each of their logins, and then a database that knows them.
+fn customers_whom_pam_does_not_know_are_never_banned(guest: &Guest) -> Result<()> {
+    guest.write(
+        "/etc/dovecot/virtual",
+        "virt:{PLAIN}right-virt:1000:1000::/home/alice::\n",
+    )?;
+    guest.dovecot(match guest.release {
+        "bookworm" => {
+            "passdb {\n driver = passwd-file\n args = /etc/dovecot/virtual\n}\n\
+             userdb {\n driver = passwd-file\n args = /etc/dovecot/virtual\n}\n"
+        }
+        _ => {
+            "passdb passwd-file {\n passwd_file_path = /etc/dovecot/virtual\n}\n\
+             userdb passwd-file {\n passwd_file_path = /etc/dovecot/virtual\n}\n"
+        }
+    })?;
+    let customer = guest.source();
+    for _ in 0..4 {
+        let answer = guest
+            .attackers
+            .log_in(customer, Imap, "virt", "right-virt")?;
+        ensure!(answer == Answer::Accepted, "the customer is refused");
+    }
+    guest.expect_never_banned(&[customer])?;
+    let guesser = guest.source();
+    in_one_connection(guest, guesser, Imap, &[("virt", "wrong"); 3])?;
+    guest.expect_banned(guesser).map(drop)
 }
 
 fn a_jail_shows_what_it_counted(guest: &Guest) -> Result<()> {
