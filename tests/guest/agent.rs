@@ -10,7 +10,7 @@ use crate::client::Service;
 use crate::host::{Guest, Output, at_once, wait_for};
 
 /// A ban takes milliseconds; a loaded test machine may need longer.
-pub(crate) const SOON: Duration = Duration::from_secs(5);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// When no ban has come by now, none will: ten times what one takes at worst.
 const NEVER: Duration = Duration::from_millis(1500);
 
