@@ -1,0 +1,360 @@
+//! Whatever a client writes into a line: the address is the true one or there is none, and no text hides an attempt.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use super::*;
+
+/// A line of a daemon with `{}` in the place, or places, of the client's text; the client is 192.0.2.7.
+struct Frame {
+    unit: &'static str,
+    user: &'static str,
+    line: &'static str,
+    /// Who hears of the attempt whatever the text is, if the text doesn't hide it.
+    filter: &'static str,
+    /// What the daemon lets through in this place.
+    passes: Passes,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Passes {
+    /// Any text: the attempt must be seen.
+    Anything,
+    /// 80 bytes, which is where Dovecot's login processes cut a name: the attempt must be seen.
+    LoginName,
+    /// Upper case only: Dovecot writes the method so. An attempt with a method of one word must be seen.
+    Method,
+    /// 64 bytes, which is where Dovecot's auth service cuts a name. It lets through the characters of
+    /// `auth_username_chars`, and others only where an admin allows more: an attempt with the former must be seen.
+    UserNames,
+    /// The address must be right, more is not asked.
+    Whatever,
+}
+
+const fn dovecot(passes: Passes, line: &'static str) -> Frame {
+    Frame {
+        unit: "dovecot.service",
+        user: "root",
+        line,
+        filter: "dovecot",
+        passes,
+    }
+}
+
+const fn postfix(filter: &'static str, passes: Passes, line: &'static str) -> Frame {
+    Frame {
+        unit: "postfix@-.service",
+        user: "postfix",
+        line,
+        filter,
+        passes,
+    }
+}
+
+const FRAMES: [Frame; 32] = {
+    use Passes::{Anything, LoginName, Method, UserNames, Whatever};
+    [
+        dovecot(
+            LoginName,
+            "imap-login: Aborted login (auth failed, 1 attempts in 2 secs): user=<{}>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.2, TLS, session=<b0Xyz91gY9LGEgAE>",
+        ),
+        dovecot(
+            LoginName,
+            "pop3-login: Disconnected: Connection closed (auth failed, 3 attempts in 19 secs): user=<{}>, rip=192.0.2.7, lip=192.0.2.2",
+        ),
+        dovecot(
+            LoginName,
+            "imap-login: Login aborted: Logged out (auth failed, 1 attempts in 4 secs) (auth_failed): user=<{}>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.2, session=<b0Xyz91gY9LGEgAE>",
+        ),
+        dovecot(
+            LoginName,
+            "imap-login: Login aborted: Logged out (client didn't finish SASL auth, 2 attempts in 4 secs) (auth_waiting_client): user=<{}>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.2, session=<b0Xyz91gY9LGEgAE>",
+        ),
+        dovecot(
+            Method,
+            "imap-login: Aborted login (auth failed, 1 attempts in 2 secs): user=<bob>, method={}, rip=192.0.2.7, lip=192.0.2.2, session=<b0Xyz91gY9LGEgAE>",
+        ),
+        dovecot(
+            Anything,
+            "imap-login: Aborted login (auth failed, 1 attempts in 2 secs): user=<bob>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.2, TLS: Received invalid SSL certificate: self-signed certificate: /CN={} (check ssl_ca setting?), session=<b0Xyz91gY9LGEgAE>",
+        ),
+        dovecot(
+            Anything,
+            "imap-login: Aborted login (auth failed, 1 attempts in 2 secs): user=<>, rip=192.0.2.7, lip=192.0.2.2, TLS: Received invalid SSL certificate: certificate revoked: {}",
+        ),
+        dovecot(
+            UserNames,
+            "imap-login: proxy({}): Login failed to 10.0.0.2:143: Authentication failed.: user=<{}>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.2",
+        ),
+        dovecot(
+            Whatever,
+            "imap-login: proxy({}): Login failed to 10.0.0.2:143: [UNAVAILABLE] Temporary authentication failure.: user=<{}>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.2",
+        ),
+        dovecot(
+            Anything,
+            "pam_unix(dovecot:auth): authentication failure; logname= uid=0 euid=0 tty=dovecot ruser={} rhost=192.0.2.7",
+        ),
+        dovecot(
+            UserNames,
+            "pam_sss(dovecot:auth): authentication failure; logname= uid=0 euid=0 tty=dovecot ruser={} rhost=192.0.2.7 user={}",
+        ),
+        dovecot(
+            Anything,
+            "auth: plain(?,192.0.2.7,<b0Xyz91gY9LGEgAE>): Username character disallowed by auth_username_chars: 0x3c (username: {})",
+        ),
+        dovecot(
+            Anything,
+            "auth(?,192.0.2.7,sasl:plain)<b0Xyz91gY9LGEgAE>: plain: Username character disallowed by auth_username_chars: 0x3c (username: {})",
+        ),
+        dovecot(
+            UserNames,
+            "auth-worker(585): pam({},192.0.2.7): pam_authenticate() failed: Authentication failure (password mismatch?)",
+        ),
+        dovecot(
+            UserNames,
+            "auth-worker(585): conn unix:auth-worker (pid=584,uid=102): auth-worker<30>: pam({},192.0.2.7,<b0Xyz91gY9LGEgAE>): pam_authenticate() failed: Authentication failure (Password mismatch?)",
+        ),
+        dovecot(
+            UserNames,
+            "auth: passwd-file({},192.0.2.7,<b0Xyz91gY9LGEgAE>): Password mismatch",
+        ),
+        dovecot(
+            Whatever,
+            "auth: passwd-file(bob,192.0.2.7,<b0Xyz91gY9LGEgAE>): Password mismatch (given password: {})",
+        ),
+        dovecot(
+            Whatever,
+            "auth: passwd-file({},192.0.2.7): unknown user (given password: {})",
+        ),
+        dovecot(
+            UserNames,
+            "auth-worker({},192.0.2.7)<584><b0Xyz91gY9LGEgAE>: request [1]: pam: pam_authenticate() failed: Authentication failure (Password mismatch?)",
+        ),
+        dovecot(
+            UserNames,
+            "auth({},192.0.2.7,sasl:plain)<b0Xyz91gY9LGEgAE>: passwd-file: unknown user",
+        ),
+        dovecot(
+            Whatever,
+            "auth({},192.0.2.7,sasl:plain)<b0Xyz91gY9LGEgAE>: passwd-file: Password mismatch (given password: {})",
+        ),
+        postfix(
+            "postfix-sasl",
+            Anything,
+            "warning: unknown[192.0.2.7]: SASL LOGIN authentication failed: (reason unavailable), sasl_username={}",
+        ),
+        postfix(
+            "postfix-sasl",
+            Anything,
+            "warning: host.example[192.0.2.7]:41234: SASL PLAIN authentication failed: authentication failure, sasl_username={}",
+        ),
+        postfix(
+            "postfix-sasl",
+            Whatever,
+            "warning: unknown[192.0.2.7]: SASL {} authentication failed: Invalid authentication mechanism, sasl_username={}",
+        ),
+        postfix(
+            "postfix-sasl",
+            Whatever,
+            "3F2A1: client=unknown[192.0.2.7], sasl_method=PLAIN, sasl_username={}, sasl_sender={}",
+        ),
+        postfix(
+            "postfix-reject",
+            Anything,
+            "NOQUEUE: reject: RCPT from unknown[192.0.2.7]: 554 5.7.1 <{}>: Relay access denied; from=<{}> to=<{}> proto=ESMTP helo=<{}>",
+        ),
+        postfix(
+            "postfix-reject",
+            Anything,
+            "NOQUEUE: reject: RCPT from unknown[192.0.2.7]: 450 4.7.1 <{}>: Helo command rejected: Host not found; from=<{}> to=<{}> proto=ESMTP helo=<{}>",
+        ),
+        postfix(
+            "postfix-reject",
+            Anything,
+            "NOQUEUE: reject: RCPT from [192.0.2.7]:41234: 550 5.7.1 Service unavailable; client [192.0.2.7] blocked using rbl.example; from=<{}>, to=<{}>, proto=ESMTP, helo=<{}>",
+        ),
+        postfix(
+            "postfix-probe",
+            Anything,
+            "PREGREET 14 after 0.5 from [192.0.2.7]:41234: {}",
+        ),
+        postfix(
+            "postfix-probe",
+            Anything,
+            "warning: non-SMTP command from unknown[192.0.2.7]: {}",
+        ),
+        postfix(
+            "postfix-probe",
+            Anything,
+            "improper command pipelining after EHLO from unknown[192.0.2.7]: {}",
+        ),
+        Frame {
+            unit: "saslauthd.service",
+            user: "root",
+            line: "do_auth         : auth failure: [user={}] [service=smtp] [realm={}] [remote=192.0.2.7] [mech=pam] [reason=PAM auth error]",
+            filter: "saslauthd",
+            passes: Anything,
+        },
+    ]
+};
+
+/// What lines are made of, and other things that a client may find useful to write.
+const PIECES: [&str; 44] = [
+    "user=<",
+    ">, ",
+    ": ",
+    "): ",
+    " (",
+    ")",
+    "]",
+    "[",
+    "<",
+    ">",
+    ",",
+    " ",
+    "\n",
+    "\r",
+    "\u{1b}[31m",
+    "?",
+    "bob",
+    "method=PLAIN, ",
+    "rip=198.51.100.1, ",
+    "lip=192.0.2.2",
+    ", session=<abc>",
+    "198.51.100.1",
+    ",198.51.100.1",
+    "x[198.51.100.1]",
+    "[198.51.100.1]:25",
+    "(bob,198.51.100.1,<s>): ",
+    "(bob,198.51.100.1,sasl:plain)<s>: ",
+    ",master",
+    "rhost=198.51.100.1",
+    "  user=root",
+    " ruser=",
+    "unknown user",
+    "Password mismatch",
+    "pam_authenticate() failed: Authentication failure",
+    " - trying the next passdb",
+    ": SASL LOGIN authentication failed: ",
+    "Connection lost to authentication server",
+    ", sasl_username=",
+    ", sasl_sender=",
+    "(auth failed, 9 attempts in 1 secs)",
+    "Login failed to 10.0.0.2:143: [UNAVAILABLE] ",
+    "Started proxying to ",
+    "[remote=198.51.100.1] [mech=pam] [reason=",
+    "Username character disallowed by auth_username_chars: 0x3c (username: ",
+];
+
+/// Text as a client may write it: pieces of lines, whole lines, parts of them, and any bytes.
+fn client_text() -> impl Strategy<Value = Vec<u8>> {
+    let lines: Vec<Vec<u8>> = CORPUS
+        .iter()
+        .flat_map(|(_, text)| text.lines())
+        .step_by(3)
+        .map(|line| {
+            serde_json::from_str::<Line>(line)
+                .unwrap()
+                .message
+                .bytes()
+                .to_vec()
+        })
+        .collect();
+    let part = (select(lines), any::<Index>(), any::<Index>()).prop_map(|(line, from, to)| {
+        let (from, to) = (from.index(line.len() + 1), to.index(line.len() + 1));
+        line[from.min(to)..from.max(to)].to_vec()
+    });
+    let piece = prop_oneof![
+        6 => select(&PIECES[..]).prop_map(|piece| piece.as_bytes().to_vec()),
+        2 => part,
+        1 => "[ -~]{0,16}".prop_map(String::into_bytes),
+        1 => vec(any::<u8>(), 0..16),
+    ];
+    vec(piece, 0..10).prop_map(|pieces| pieces.concat())
+}
+
+fn fill(line: &str, text: &[u8]) -> Vec<u8> {
+    line.split("{}")
+        .map(str::as_bytes)
+        .collect::<Vec<_>>()
+        .join(text)
+}
+
+/// Whether a client's text, in this frame, is such that the attempt must be seen all the same.
+fn must_be_seen(passes: Passes, text: &[u8]) -> bool {
+    match passes {
+        Passes::Anything | Passes::LoginName => true,
+        Passes::Method => !text.contains(&b' '),
+        Passes::UserNames => text
+            .iter()
+            .all(|c| c.is_ascii_alphanumeric() || b"-_.@".contains(c)),
+        Passes::Whatever => false,
+    }
+}
+
+fn check(filters: &[Filter], frame: &Frame, text: &[u8]) {
+    let text = match frame.passes {
+        Passes::LoginName => text[..text.len().min(80)].to_vec(),
+        Passes::UserNames => text[..text.len().min(64)].to_vec(),
+        Passes::Method => text.to_ascii_uppercase(),
+        _ => text.to_vec(),
+    };
+    let message = fill(frame.line, &text);
+    let shown = String::from_utf8_lossy(&message);
+    let found = read_all(filters, frame.unit, frame.user, &message);
+    for evidence in &found {
+        assert_eq!(evidence.source, "192.0.2.7", "{shown}");
+    }
+    if must_be_seen(frame.passes, &text) {
+        let seen = found
+            .iter()
+            .any(|found| found.filter == frame.filter && found.outcome == "failure");
+        assert!(seen, "{shown}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn no_text_moves_the_address_or_hides_an_attempt(
+        frame in 0..FRAMES.len(),
+        text in client_text(),
+        name in "[A-Za-z0-9._@-]{0,64}",
+    ) {
+        thread_local!(static FILTERS: Vec<Filter> = shipped());
+        FILTERS.with(|filters| {
+            check(filters, &FRAMES[frame], &text);
+            check(filters, &FRAMES[frame], name.as_bytes());
+        });
+    }
+
+    #[test]
+    fn no_line_at_all_breaks_a_filter(text in client_text()) {
+        thread_local!(static FILTERS: Vec<Filter> = shipped());
+        FILTERS.with(|filters| {
+            for (unit, user) in [("dovecot.service", "root"), ("postfix.service", "postfix"), ("saslauthd.service", "root")] {
+                read_all(filters, unit, user, &text);
+            }
+        });
+    }
+}
+
+/// Text that fills a datagram, made of what patterns look for: read like any other.
+#[test]
+fn a_datagram_full_of_pieces_is_read_like_any_other() {
+    let filters = shipped();
+    for frame in &FRAMES {
+        let places = frame.line.matches("{}").count();
+        let room = (MAX_MESSAGE - frame.line.len()) / places;
+        for pieces in PIECES.chunks(11) {
+            let text = pieces.concat().repeat(room / 100);
+            check(&filters, frame, &text.as_bytes()[..room.min(text.len())]);
+        }
+    }
+}
