@@ -92,7 +92,7 @@ live:
 
 demo: build
 	@tests/setup guests
-	$(sudo) tests/demo
+	tests/demo
 
 test:
 	@tests/setup build

@@ -12,7 +12,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::bus::{self, Error, Order};
@@ -173,12 +173,8 @@ impl Agent {
                     let _ = reply.send(status);
                 }
             }
-            Order::Reload(reply) => self.answer_reload(reply),
+            Order::Reload(reply) => drop(reply.send(self.reload())),
         }
-    }
-
-    fn answer_reload(&mut self, reply: oneshot::Sender<Result<(), Error>>) {
-        let _ = reply.send(self.reload());
     }
 
     /// Takes a new configuration into force, or keeps the one that runs and says why.

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::jail::after;
 use crate::source::Source;
 
 /// A jail's name: cheap to copy, since every ban carries one.
@@ -24,6 +26,19 @@ pub struct Ban {
     pub since: Timestamp,
     /// When it ends by itself.
     pub until: Timestamp,
+}
+
+impl Ban {
+    /// A ban that lasts for `time`.
+    #[must_use]
+    pub fn new(source: Source, jail: &JailName, since: Timestamp, time: Duration) -> Self {
+        Self {
+            source,
+            jail: Arc::clone(jail),
+            since,
+            until: after(since, time),
+        }
+    }
 }
 
 type Key = (Source, JailName);

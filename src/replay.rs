@@ -10,7 +10,7 @@ use regex::bytes::Regex;
 use crate::ban::{Ban, JailName};
 use crate::config::Config;
 use crate::filter::{Evidence, Outcome};
-use crate::jail::{Jail, after};
+use crate::jail::Jail;
 use crate::journal::{self, Entries};
 use crate::source::Source;
 use crate::tally::Tally;
@@ -189,12 +189,7 @@ impl Findings {
             return;
         };
         *bans += 1;
-        let ban = Ban {
-            source: evidence.source,
-            jail: Arc::clone(name),
-            since: evidence.at,
-            until: after(evidence.at, jail.rule().ban_time),
-        };
+        let ban = Ban::new(evidence.source, name, evidence.at, jail.rule().ban_time);
         jail.settle(ban.source, ban.until);
         self.bans.push(WouldBan {
             ban,

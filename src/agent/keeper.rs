@@ -16,7 +16,7 @@ use crate::bus::{Announcement, Announcer};
 use crate::config::Config;
 use crate::filter::Evidence;
 use crate::firewall::Desired;
-use crate::jail::{Decision, Jail, after};
+use crate::jail::{Decision, Jail};
 use crate::journal::{Batch, Position};
 use crate::log::id;
 use crate::source::Source;
@@ -176,14 +176,8 @@ impl Keeper {
                 self.changes.totals.insert(Arc::clone(name), *totals);
             }
             if let Some(decision) = decision {
-                let ban_time = jail.rule().ban_time;
-                let ban = Ban {
-                    source: evidence.source,
-                    jail: Arc::clone(name),
-                    since: evidence.at,
-                    until: after(evidence.at, ban_time),
-                };
-                decisions.push((ban, decision));
+                let time = jail.rule().ban_time;
+                decisions.push((Ban::new(evidence.source, name, evidence.at, time), decision));
             }
         }
         for (ban, decision) in decisions {

@@ -9,7 +9,7 @@ use super::{Keeper, Reason, usec};
 use crate::ban::{Ban, JailName};
 use crate::bus::{BanRow, Error, JailStatus, Status};
 use crate::config::{MANUAL, MAX_TIME};
-use crate::jail::{Decision, after};
+use crate::jail::Decision;
 use crate::source::Source;
 
 impl Keeper {
@@ -40,13 +40,7 @@ impl Keeper {
                 )));
             }
         };
-        let since = Timestamp::now();
-        let ban = Ban {
-            source,
-            jail,
-            since,
-            until: after(since, duration),
-        };
+        let ban = Ban::new(source, &jail, Timestamp::now(), duration);
         self.ban(
             ban,
             &Decision {
