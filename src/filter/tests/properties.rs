@@ -52,7 +52,7 @@ const fn postfix(filter: &'static str, passes: Passes, line: &'static str) -> Fr
     }
 }
 
-const FRAMES: [Frame; 32] = {
+const FRAMES: [Frame; 33] = {
     use Passes::{Anything, LoginName, Method, UserNames, Whatever};
     [
         dovecot(
@@ -192,9 +192,17 @@ const FRAMES: [Frame; 32] = {
         Frame {
             unit: "saslauthd.service",
             user: "root",
-            line: "do_auth         : auth failure: [user={}] [service=smtp] [realm={}] [remote=192.0.2.7] [mech=pam] [reason=PAM auth error]",
+            line: "pam_unix(smtp:auth): authentication failure; logname= uid=0 euid=0 tty= ruser= rhost=192.0.2.7  user={}",
             filter: "saslauthd",
             passes: Anything,
+        },
+        // No address at all: any in the text is the client's.
+        Frame {
+            unit: "saslauthd.service",
+            user: "root",
+            line: "do_auth         : auth failure: [user={}] [service=smtp] [realm={}] [mech=pam] [reason=PAM auth error]",
+            filter: "saslauthd",
+            passes: Whatever,
         },
     ]
 };
