@@ -16,6 +16,7 @@ crate::cases![
     lines_forged_with_logger_ban_nobody,
     lines_forged_by_a_unit_of_another_name_ban_nobody,
     lines_forged_by_units_of_a_user_ban_nobody,
+    lines_forged_by_a_forward_file_ban_nobody,
     lines_forged_inside_the_servers_cgroups_ban_nobody,
 ];
 
@@ -159,6 +160,32 @@ fn lines_forged_by_units_of_a_user_ban_nobody(guest: &Guest) -> Result<()> {
         seen.parse::<u32>()? >= 4,
         "only {seen} forged lines are in the journal"
     );
+    no_victim(guest)
+}
+
+/// Postfix delivers to a user's program as that user, from within its own unit.
+fn lines_forged_by_a_forward_file_ban_nobody(guest: &Guest) -> Result<()> {
+    let since = guest.now()?;
+    let lines =
+        forgeries().map(|(tag, line)| format!("logger -p mail.warning -t '{tag}' '{line}'\n"));
+    let mut program = "#!/bin/sh\ncat >/dev/null\n".to_owned() + &lines.concat().repeat(4);
+    // journald looks at where a process is, so it must still be there.
+    program += "sleep 0.5\n";
+    guest.write("/home/dave/forge", &program)?;
+    guest.write("/home/dave/.forward", "|/home/dave/forge\n")?;
+    let _undo = guest.undo("rm -f /home/dave/forge /home/dave/.forward");
+    guest.sh(
+        "chown dave /home/dave/forge /home/dave/.forward; chmod 755 /home/dave/forge
+         echo hello | sendmail dave",
+    )?;
+    let seen = format!(
+        "journalctl --sync
+         journalctl -q --since='{since}' -o cat _SYSTEMD_UNIT=postfix.service _UID=$(id -u dave) \
+             + _SYSTEMD_UNIT=postfix@-.service _UID=$(id -u dave) | grep -c {VICTIM} || true"
+    );
+    wait_for("forged lines of Postfix's unit", SOON, || {
+        Ok(guest.sh(&seen)?.parse::<u32>()? >= 4)
+    })?;
     no_victim(guest)
 }
 
