@@ -15,7 +15,7 @@ use crate::filter::{Entry, Explanation, Filter, MAX_MESSAGE, Writer};
 use crate::journal::{Entries, Line, Place};
 
 /// What a syslog file or journalctl puts before a message: a time, the host, the program.
-const PREFIX: &str = r"^(?-u)(?:[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}(?:\.[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][^ ]+) (?:[^ ]+ )?[^ :\[\]]+(?:\[[0-9]+\])?: ";
+const PREFIX: &str = r"^(?-u)(?:[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9:]{8}(?:\.[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][^ ]+) (?:[^ ]+ )?[^ :\[\]]+(?:\[[0-9]+\])?: ";
 
 /// Arguments of `banjour test`
 #[derive(Debug, clap::Args)]
@@ -264,6 +264,7 @@ mod tests {
             "",
             "Nov 22 14:53:37 mail postfix/smtpd[123]: ",
             "Nov  2 14:53:37.771179 mail dovecot: ",
+            "Nov 2 14:53:37 mail dovecot[7]: ",
             "2026-11-22T14:53:37.771179+01:00 mail postfix/submission/smtpd[7]: ",
         ] {
             let line = from_text(
