@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::bus::{self, Error, Order};
 use crate::config::Config;
+use crate::filter::Finding;
 use crate::firewall::{self, Desired};
 use crate::jail::before;
 use crate::journal::{self, Event, Start};
@@ -102,7 +103,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tracing::debug!("ready");
 
     let end = loop {
-        agent.keeper.expire(Timestamp::now());
+        let now = Timestamp::now();
+        agent.keeper.expire(now);
+        agent.problems.expire(now);
         agent.writer.save(agent.keeper.changes());
         agent.problems.tell_status(|| agent.keeper.summary());
         tokio::select! {
@@ -139,7 +142,14 @@ impl Agent {
     fn heed(&mut self, event: Event) {
         match event {
             Event::Opened => self.problems.set(Kind::Journal, None),
-            Event::Batch(batch) => self.keeper.take(batch),
+            Event::Batch(batch) => {
+                for finding in &batch.findings {
+                    if let Finding::Trouble(trouble) = finding {
+                        self.problems.hear(trouble, Timestamp::now());
+                    }
+                }
+                self.keeper.take(batch);
+            }
             Event::Failed(error) => {
                 self.keeper.read_again();
                 self.problems.set(

@@ -7,6 +7,7 @@
 mod files;
 mod value;
 
+pub(crate) use value::Span;
 pub use value::{MAX_TIME, span};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,7 @@ use crate::ban::JailName;
 use crate::filter::{self, Filter, Filters};
 use crate::jail::Rule;
 use crate::source::Source;
-use value::{Limit, Name, Span};
+use value::{Limit, Name};
 
 /// The settings as they are where nobody wrote any; `make install` puts them, commented out, into `/etc/banjour`.
 const DEFAULTS: &str = include_str!("config/banjour.toml");

@@ -4,21 +4,21 @@
 //! writes much of a message (names, above all), so patterns are anchored at both ends and take the address from a place
 //! that the client can't reach; each shipped file says how. See `filter/dovecot.toml`.
 
+mod evidence;
 mod explain;
+mod pattern;
 mod unit;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::bytes::{RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 
-use crate::source::Source;
-use crate::tally::Witness;
+pub use evidence::{Client, Evidence, Finding, Outcome, Trouble};
 pub use explain::Explanation;
+use pattern::{Pattern, PatternFile, one_line};
 pub use unit::{NotAUnit, Unit};
 
 /// The filters that come with banjour, by name. `make install` copies them to `/usr/lib/banjour/filters`.
@@ -34,12 +34,6 @@ pub const SHIPPED: [(&str, &str); 6] = [
 
 /// Longest message that is read, in bytes: a syslog datagram can't be longer. What is longer is no daemon's line.
 pub const MAX_MESSAGE: usize = 64 * 1024;
-
-/// A user name in evidence is cut to this many characters: it is the attacker's own text, and kept in memory.
-const MAX_USER: usize = 64;
-
-/// Most attempts that a single entry may tell of. Dovecot closes a connection long before.
-const MAX_ATTEMPTS: u32 = 1000;
 
 /// One journal entry, as far as filters look at it. All fields but the message are set by journald itself.
 #[derive(Clone, Copy, Debug)]
@@ -63,37 +57,6 @@ pub enum Writer<'a> {
     SomeDaemon,
 }
 
-/// What one entry says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
-    /// When journald received it.
-    pub at: Timestamp,
-    /// The filter that understood it.
-    pub filter: Arc<str>,
-    /// The client's address.
-    pub source: Source,
-    /// The name that the client gave, as it wrote it (without control characters), cut short.
-    pub user: Option<String>,
-    /// What became of the login.
-    pub outcome: Outcome,
-    /// The password database that refused does not know the name. Another one may be asked next, and know it.
-    pub unknown: bool,
-}
-
-/// What became of a login.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// A witness says that `attempts` failed.
-    Failure {
-        /// Who says it.
-        witness: Witness,
-        /// How many failed, by this entry.
-        attempts: u32,
-    },
-    /// Somebody logged in.
-    Success,
-}
-
 /// A filter file that can't be used. The message says where and what is allowed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -114,7 +77,7 @@ pub enum Error {
         /// The pattern's name.
         pattern: String,
         /// What is missing, or too much.
-        problem: &'static str,
+        problem: String,
     },
 }
 
@@ -128,30 +91,6 @@ pub struct Filter {
     patterns: Vec<Pattern>,
 }
 
-#[derive(Debug)]
-struct Pattern {
-    name: String,
-    regex: Regex,
-    kind: Kind,
-    unknown: bool,
-}
-
-/// What a pattern's match means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Kind {
-    /// A program that talks to the client tells of failures.
-    Front,
-    /// A password database tells of a failure; the capture `back` names it.
-    Back,
-    /// A name was refused before any password check.
-    Refused,
-    /// Somebody logged in.
-    Success,
-    /// It looks like a failure and is none; later patterns are not tried.
-    Nothing,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FilterFile {
@@ -159,17 +98,10 @@ struct FilterFile {
     _description: String,
     units: Vec<Unit>,
     users: Vec<String>,
-    pattern: Vec<PatternFile>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PatternFile {
-    name: String,
-    kind: Kind,
+    /// Pieces of regular expressions: `{name}` in a pattern, or in another piece, stands for one.
     #[serde(default)]
-    unknown: bool,
-    regex: String,
+    parts: BTreeMap<String, String>,
+    pattern: Vec<PatternFile>,
 }
 
 impl Filter {
@@ -178,7 +110,10 @@ impl Filter {
     /// # Errors
     /// When the text is not TOML, has unknown keys, a pattern does not compile or lacks a capture that its kind needs.
     pub fn compile(name: &str, text: &str) -> Result<Self, Error> {
-        let file: FilterFile = toml::from_str(text)?;
+        let mut file: FilterFile = toml::from_str(text)?;
+        for pattern in &mut file.pattern {
+            pattern.expand(&file.parts);
+        }
         let sources = file.pattern.iter().map(|pattern| &pattern.regex);
         let patterns = file
             .pattern
@@ -221,23 +156,12 @@ impl Filter {
 
     /// What the entry says, if this filter may believe it and understands it.
     #[must_use]
-    pub fn read(&self, entry: &Entry<'_>) -> Option<Evidence> {
+    pub fn read(&self, entry: &Entry<'_>) -> Option<Finding> {
         if entry.message.len() > MAX_MESSAGE || !self.admits(entry) {
             return None;
         }
         let first = self.set.matches(entry.message).iter().next()?;
-        let pattern = &self.patterns[first];
-        let captures = pattern.regex.captures(entry.message)?;
-        Some(Evidence {
-            unknown: pattern.unknown,
-            at: entry.at,
-            filter: Arc::clone(&self.name),
-            outcome: pattern.outcome(&captures)?,
-            source: text(&captures, "address")?.parse().ok()?,
-            user: captures
-                .name("user")
-                .and_then(|user| user_name(user.as_bytes())),
-        })
+        self.patterns[first].read(entry, &self.name)
     }
 
     /// Who runs inside a mail unit is not always the mail server: a `.forward` file and a Sieve script start programs
@@ -252,96 +176,8 @@ impl Filter {
     }
 }
 
-impl Pattern {
-    fn compile(file: &PatternFile) -> Result<Self, Error> {
-        let refuse = |problem| Error::Pattern {
-            pattern: file.name.clone(),
-            problem,
-        };
-        let regex = RegexBuilder::new(&file.regex)
-            .unicode(false)
-            .build()
-            .map_err(|e| Error::Regex {
-                pattern: file.name.clone(),
-                error: one_line(&e),
-            })?;
-        let has = |capture| regex.capture_names().any(|name| name == Some(capture));
-        if !file.regex.starts_with('^') {
-            return Err(refuse(
-                "a pattern starts with \"^\": what stands before could be the attacker's text",
-            ));
-        }
-        if file.kind != Kind::Nothing && !has("address") {
-            return Err(refuse("there is no capture (?<address>…)"));
-        }
-        if file.unknown && file.kind != Kind::Back {
-            return Err(refuse(
-                "\"unknown\" is a password database's word: kind \"back\"",
-            ));
-        }
-        if (file.kind == Kind::Back) != has("back") {
-            return Err(refuse(
-                "a capture (?<back>…), the password database's name, belongs to kind \"back\" and only there",
-            ));
-        }
-        Ok(Self {
-            name: file.name.clone(),
-            regex,
-            kind: file.kind,
-            unknown: file.unknown,
-        })
-    }
-
-    fn outcome(&self, captures: &Captures<'_>) -> Option<Outcome> {
-        let witness = match self.kind {
-            Kind::Nothing => return None,
-            Kind::Success => return Some(Outcome::Success),
-            Kind::Front => Witness::Front,
-            Kind::Refused => Witness::Refused,
-            Kind::Back => Witness::Back(text(captures, "back")?.into()),
-        };
-        // Of the attempts that were `begun`, the last one came to nothing.
-        let attempts = match (text(captures, "attempts"), text(captures, "begun")) {
-            (Some(digits), _) => number(digits),
-            (None, Some(digits)) => number(digits).saturating_sub(1),
-            (None, None) => 1,
-        };
-        (attempts > 0).then_some(Outcome::Failure { witness, attempts })
-    }
-}
-
 /// The filters in use, by name.
 pub type Filters = BTreeMap<Arc<str>, Filter>;
-
-fn text<'a>(captures: &Captures<'a>, name: &str) -> Option<&'a str> {
-    str::from_utf8(captures.name(name)?.as_bytes()).ok()
-}
-
-fn number(digits: &str) -> u32 {
-    digits
-        .parse::<u32>()
-        .map_or(MAX_ATTEMPTS, |n| n.min(MAX_ATTEMPTS))
-}
-
-fn user_name(bytes: &[u8]) -> Option<String> {
-    let name: String = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MAX_USER)])
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(MAX_USER)
-        .collect();
-    (!name.is_empty()).then_some(name)
-}
-
-/// The regex crate draws its errors over several lines; the last one says what is wrong.
-fn one_line(error: &impl fmt::Display) -> String {
-    error
-        .to_string()
-        .lines()
-        .last()
-        .unwrap_or_default()
-        .trim_start_matches("error: ")
-        .to_owned()
-}
 
 #[cfg(test)]
 mod tests;

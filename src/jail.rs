@@ -1,19 +1,24 @@
 //! Attempts in a window → the decision to ban. Pure: no I/O, no clock; time is the journal entries'.
 
 use std::collections::VecDeque;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use lru::LruCache;
 
-use crate::filter::{Evidence, Outcome};
+use crate::filter::{Evidence, Outcome, Trouble};
 use crate::source::Source;
-use crate::tally::Tally;
+use crate::tally::{Habits, Tally};
 
 /// How many sources a jail remembers; above that, the one not heard of for the longest time is forgotten.
 /// A botnet of more addresses than this within one window is beyond any limit of attempts per address.
-const MAX_SOURCES: NonZeroUsize = NonZeroUsize::new(131_072).expect("not zero");
+const MAX_SOURCES: usize = 131_072;
+
+/// When the server can't ask a password database, it may tell so only after another one has spoken: PAM takes 2 s to
+/// refuse.
+const TROUBLE_IS_TOLD: Duration = Duration::from_secs(5);
 
 /// When to ban, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,39 +44,60 @@ pub struct Decision {
 #[derive(Debug)]
 pub struct Jail {
     rule: Rule,
+    max_sources: usize,
     records: LruCache<Source, Record>,
+    habits: Habits,
+    /// When the server's own trouble explains what unsure witnesses say, …
+    excused: RangeInclusive<Timestamp>,
+    /// … and until when it explains what all say.
+    deceived_until: Timestamp,
     /// The time of the latest evidence.
     heard: Timestamp,
     /// See [`Jail::read_again`].
     known_until: Timestamp,
-    /// Somebody logged in under a name that a password database had called unknown: they are asked in turn, and such
-    /// words say nothing of an attempt's end. The fronts tell of it.
-    asked_in_turn: bool,
 }
 
 #[derive(Debug)]
 struct Record {
     tally: Tally,
+    /// The attempts that the tally tells of.
+    attempts: u32,
     /// Attempts that count towards a ban, with their times: fewer than the limit.
     recent: VecDeque<(Timestamp, u32)>,
     /// What happened up to here was dealt with by a ban, or forgiven by an admin.
     settled: Timestamp,
     heard: Timestamp,
-    /// The last name that a password database did not know.
-    unknown: Option<String>,
 }
 
 impl Jail {
     /// A jail that has heard of nothing yet.
     #[must_use]
     pub fn new(rule: Rule) -> Self {
-        // Unbounded in itself so that memory grows with use; `observe` keeps the bound.
+        Self::of_size(rule, MAX_SOURCES)
+    }
+
+    /// A jail that never bans and never forgets: it counts.
+    #[must_use]
+    pub fn counter() -> Self {
+        let never = Rule {
+            attempts: NonZeroU32::MAX,
+            window: Duration::MAX,
+            ban_time: Duration::ZERO,
+        };
+        Self::of_size(never, usize::MAX)
+    }
+
+    fn of_size(rule: Rule, max_sources: usize) -> Self {
+        // Unbounded in itself so that memory grows with use; `record` keeps the bound.
         Self {
             rule,
+            max_sources,
             records: LruCache::unbounded(),
+            habits: Habits::default(),
+            excused: Timestamp::MIN..=Timestamp::MIN,
+            deceived_until: Timestamp::MIN,
             heard: Timestamp::MIN,
             known_until: Timestamp::MIN,
-            asked_in_turn: false,
         }
     }
 
@@ -91,10 +117,10 @@ impl Jail {
         self.known_until = self.heard;
     }
 
-    /// Whether evidence that is read again was taken in before.
+    /// Whether what an entry of this time said was taken in before.
     #[must_use]
-    pub fn knows(&self, evidence: &Evidence) -> bool {
-        evidence.at <= self.known_until
+    pub fn knows(&self, at: Timestamp) -> bool {
+        at <= self.known_until
     }
 
     /// Takes in evidence. Returns how many attempts are new by it, and whether they call for a ban.
@@ -102,26 +128,23 @@ impl Jail {
         let at = evidence.at;
         self.heard = self.heard.max(at);
         let Outcome::Failure { witness, attempts } = &evidence.outcome else {
-            self.learn(evidence);
+            if self.habits.learn(evidence) {
+                self.count_all_again();
+            }
             return (0, None);
         };
-        if evidence.unknown && self.asked_in_turn {
+        let deceived = !witness.is_sure() || at <= self.deceived_until;
+        if deceived && self.excused.contains(&at) {
             return (0, None);
         }
+        if self.habits.hear(evidence) {
+            self.count_all_again();
+        }
         let rule = self.rule;
-        let record = self.record(evidence.source);
-        // Witnesses of one attempt speak within minutes. After a window of silence, none is owed a second voice.
-        if before(at, rule.window) > record.heard {
-            record.tally = Tally::default();
-        }
-        record.heard = at;
-        if evidence.unknown {
-            record.unknown.clone_from(&evidence.user);
-        }
-        let new = record.tally.add(witness, *attempts);
-        if new > 0 && at > record.settled {
-            record.recent.push_back((at, new));
-        }
+        let record = record(&mut self.records, self.max_sources, evidence.source);
+        record.hear(at, rule.window);
+        record.tally.add(witness, *attempts);
+        let new = record.count_new(at, &self.habits);
         record.forget(before(at, rule.window));
         let count = record.count();
         if new == 0 || count < rule.attempts.get() {
@@ -137,22 +160,45 @@ impl Jail {
         )
     }
 
-    /// A login tells whether password databases are asked in turn. The attempt that this one seemed to be is taken back.
-    fn learn(&mut self, login: &Evidence) {
-        let Some(record) = self.records.peek_mut(&login.source) else {
+    /// What is known of the password databases has changed.
+    fn count_all_again(&mut self) {
+        for (_, record) in &mut self.records {
+            record.count_again(&self.habits);
+        }
+    }
+
+    /// The server could not check a password, or can check none: what that explains is no attempt.
+    pub fn excuse(&mut self, trouble: &Trouble) {
+        self.heard = self.heard.max(trouble.at);
+        if let Some(client) = &trouble.client {
+            let record = record(&mut self.records, self.max_sources, client.source);
+            record.hear(trouble.at, self.rule.window);
+            record.tally.unchecked(&client.back, client.session);
+            record.count_again(&self.habits);
             return;
+        }
+        let since = before(trouble.at, TROUBLE_IS_TOLD);
+        let from = if self.excused.contains(&since) {
+            *self.excused.start()
+        } else {
+            since
         };
-        if login.user.is_some() && record.unknown == login.user {
-            record.unknown = None;
-            record.recent.pop_back();
-            self.asked_in_turn = true;
+        self.excused = from..=after(trouble.at, trouble.explains);
+        if trouble.deceives {
+            self.deceived_until = *self.excused.end();
+        }
+        for word in self.habits.take_words(since) {
+            if let Some(record) = self.records.peek_mut(&word.source) {
+                record.tally.take_back(&word.witness, word.attempts);
+                record.count_again(&self.habits);
+            }
         }
     }
 
     /// What `source` did up to `until` shall not count any more: a ban that lasts until then deals with it, or an admin
     /// has forgiven it.
     pub fn settle(&mut self, source: Source, until: Timestamp) {
-        let record = self.record(source);
+        let record = record(&mut self.records, self.max_sources, source);
         record.settled = until;
         record.forget(until);
     }
@@ -161,6 +207,14 @@ impl Jail {
     #[must_use]
     pub fn counting(&self, source: Source) -> u32 {
         self.records.peek(&source).map_or(0, Record::count)
+    }
+
+    /// How many attempts `source` has made, as far as this jail remembers.
+    #[must_use]
+    pub fn attempts(&self, source: Source) -> u32 {
+        self.records
+            .peek(&source)
+            .map_or(0, |record| record.attempts)
     }
 
     /// How many sources have attempts in the window that ends `now`.
@@ -172,22 +226,46 @@ impl Jail {
             .filter(|(_, record)| record.recent.back().is_some_and(|(at, _)| *at > start))
             .count()
     }
-
-    fn record(&mut self, source: Source) -> &mut Record {
-        if self.records.len() >= MAX_SOURCES.get() && !self.records.contains(&source) {
-            self.records.pop_lru();
-        }
-        self.records.get_or_insert_mut(source, || Record {
-            tally: Tally::default(),
-            recent: VecDeque::new(),
-            settled: Timestamp::MIN,
-            heard: Timestamp::MIN,
-            unknown: None,
-        })
-    }
 }
 
 impl Record {
+    /// Witnesses of one attempt speak within minutes. After a window of silence, none is owed a second voice.
+    fn hear(&mut self, at: Timestamp, window: Duration) {
+        if before(at, window) > self.heard {
+            self.tally = Tally::default();
+            self.attempts = 0;
+        }
+        self.heard = at;
+    }
+
+    /// Counts, and notes the attempts that are new.
+    fn count_new(&mut self, at: Timestamp, habits: &Habits) -> u32 {
+        let known = self.attempts;
+        self.count_again(habits);
+        let new = self.attempts.saturating_sub(known);
+        if new > 0 && at > self.settled {
+            self.recent.push_back((at, new));
+        }
+        new
+    }
+
+    /// Counts, and takes back what turns out to be no attempt.
+    fn count_again(&mut self, habits: &Habits) {
+        let attempts = self.tally.attempts(habits);
+        let mut fewer = self.attempts.saturating_sub(attempts);
+        self.attempts = attempts;
+        while let Some((_, last)) = self.recent.back_mut()
+            && fewer > 0
+        {
+            let taken = fewer.min(*last);
+            fewer -= taken;
+            *last -= taken;
+            if *last == 0 {
+                self.recent.pop_back();
+            }
+        }
+    }
+
     fn forget(&mut self, until: Timestamp) {
         while self.recent.front().is_some_and(|(at, _)| *at <= until) {
             self.recent.pop_front();
@@ -199,6 +277,24 @@ impl Record {
             .iter()
             .fold(0, |sum, (_, n)| sum.saturating_add(*n))
     }
+}
+
+/// What is known of a source. Of too many, the one not heard of for the longest time goes.
+fn record(
+    records: &mut LruCache<Source, Record>,
+    max_sources: usize,
+    source: Source,
+) -> &mut Record {
+    if records.len() >= max_sources && !records.contains(&source) {
+        records.pop_lru();
+    }
+    records.get_or_insert_mut(source, || Record {
+        tally: Tally::default(),
+        attempts: 0,
+        recent: VecDeque::new(),
+        settled: Timestamp::MIN,
+        heard: Timestamp::MIN,
+    })
 }
 
 /// The time that lies `span` before `at`.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::filter::{Evidence, Filters};
+use crate::filter::{Filters, Finding};
 pub use entries::{Entries, Error, Line, Place};
 
 /// After evidence, more is likely: an attacker is at work. For this long (Dovecot lets a guesser wait for up to 17 s) …
@@ -24,8 +24,8 @@ const ALERT: Duration = Duration::from_secs(20);
 /// after 3 ms.
 const ALERT_INTERVAL: Duration = Duration::from_millis(2);
 
-/// A batch ends after so many pieces of evidence, …
-const MAX_EVIDENCE: usize = 1024;
+/// A batch ends after so many findings, …
+const MAX_FINDINGS: usize = 1024;
 /// … or after so many entries, so that the saved cursor moves on where nobody attacks.
 const MAX_ENTRIES: u32 = 20_000;
 
@@ -57,7 +57,7 @@ pub struct Start {
 #[derive(Debug)]
 pub struct Batch {
     /// What the entries said.
-    pub evidence: Vec<Evidence>,
+    pub findings: Vec<Finding>,
     /// The last entry that this batch covers.
     pub position: Position,
     /// Whether all of it is read again: it was dealt with before.
@@ -117,7 +117,7 @@ fn read(
             reader.entries.wait(alert.then_some(ALERT_INTERVAL))?;
             continue;
         };
-        if !batch.evidence.is_empty() {
+        if !batch.findings.is_empty() {
             alert_until = Instant::now() + ALERT;
         }
         *start = Start {
@@ -148,10 +148,10 @@ impl<'a> Reader<'a> {
     /// Reads on; `None` when there is nothing new. A batch lies before the saved position or behind it, as a whole.
     fn next_batch(&mut self) -> Result<Option<Batch>, Error> {
         let mut again = self.again_until.is_some();
-        let mut evidence = Vec::new();
+        let mut findings = Vec::new();
         let mut count = 0;
         let mut last = None;
-        while evidence.len() < MAX_EVIDENCE && count < MAX_ENTRIES {
+        while findings.len() < MAX_FINDINGS && count < MAX_ENTRIES {
             let Some(at) = self.entries.advance()? else {
                 self.again_until = None;
                 break;
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
                 }
                 again = false;
             }
-            self.entries.read(at, &mut evidence)?;
+            self.entries.read(at, &mut findings)?;
             last = Some(at);
             count += 1;
             if let Some(position) = &self.again_until
@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
         let Some(at) = last else { return Ok(None) };
         let cursor = self.entries.cursor()?;
         Ok(Some(Batch {
-            evidence,
+            findings,
             position: Position { cursor, at },
             again,
         }))

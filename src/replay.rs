@@ -9,11 +9,10 @@ use regex::bytes::Regex;
 
 use crate::ban::{Ban, JailName};
 use crate::config::Config;
-use crate::filter::{Evidence, Outcome};
+use crate::filter::{Evidence, Finding, Outcome};
 use crate::jail::Jail;
 use crate::journal::{self, Entries};
 use crate::source::Source;
-use crate::tally::Tally;
 
 /// Names that are kept of one source, and shapes of lines that nothing matched. There are no more than these in the
 /// answer; attackers make up as many as they like.
@@ -40,19 +39,13 @@ pub struct Findings {
     pub jails: BTreeMap<JailName, (u64, u64)>,
     /// Lines that look like failures and matched nothing: one of each shape, and how many there were.
     pub unmatched: BTreeMap<String, (String, u64)>,
-    /// Password databases are asked in turn (see [`Jail`]).
-    asked_in_turn: bool,
 }
 
 /// One source's doings.
 #[derive(Debug, Default)]
 pub struct Seen {
-    tally: Tally,
-    /// The same without what databases said of names that they don't know, and its attempts.
-    known: (Tally, u64),
-    unknown: Option<String>,
     /// Real attempts, each counted once, over all filters.
-    pub failures: u64,
+    pub failures: u32,
     /// Logins.
     pub successes: u64,
     /// The names that it gave.
@@ -101,6 +94,7 @@ pub fn run(
     mut progress: impl FnMut(u64, Timestamp),
 ) -> Result<Findings, Error> {
     let mut findings = Findings::default();
+    let mut all = Jail::counter();
     let mut jails: Vec<(&JailName, &BTreeSet<String>, Jail)> = config
         .jails
         .iter()
@@ -112,7 +106,7 @@ pub fn run(
         .map(|name| (Arc::clone(name), (0, 0)))
         .collect();
     let looks = Looks::new()?;
-    let mut evidence = Vec::new();
+    let mut found = Vec::new();
     while let Some(at) = entries.advance()? {
         if until.is_some_and(|until| at > until) {
             break;
@@ -121,25 +115,35 @@ pub fn run(
         if findings.entries % PROGRESS_INTERVAL == 0 {
             progress(findings.entries, at);
         }
-        entries.read(at, &mut evidence)?;
-        if evidence.is_empty() {
+        entries.read(at, &mut found)?;
+        if found.is_empty() {
             findings.look_closer(entries, config, &looks)?;
             continue;
         }
-        findings.matched += 1;
-        for evidence in evidence.drain(..) {
-            findings.note(&evidence);
-            for (name, filters, jail) in &mut jails {
-                if filters.contains(&*evidence.filter) {
-                    findings.judge(config, name, jail, &evidence);
+        let evidence = |finding: &Finding| matches!(finding, Finding::Evidence(_));
+        findings.matched += u64::from(found.iter().any(evidence));
+        for finding in found.drain(..) {
+            match finding {
+                Finding::Evidence(evidence) => {
+                    all.observe(&evidence);
+                    findings.note(&evidence);
+                    for (name, filters, jail) in &mut jails {
+                        if filters.contains(&*evidence.filter) {
+                            findings.judge(config, name, jail, &evidence);
+                        }
+                    }
+                }
+                Finding::Trouble(trouble) => {
+                    all.excuse(&trouble);
+                    for (_, _, jail) in &mut jails {
+                        jail.excuse(&trouble);
+                    }
                 }
             }
         }
     }
-    if findings.asked_in_turn {
-        for seen in findings.sources.values_mut() {
-            seen.failures = seen.known.1;
-        }
+    for (source, seen) in &mut findings.sources {
+        seen.failures = all.attempts(*source);
     }
     Ok(findings)
 }
@@ -148,7 +152,10 @@ impl Findings {
     /// Attempts of all sources.
     #[must_use]
     pub fn failures(&self) -> u64 {
-        self.sources.values().map(|seen| seen.failures).sum()
+        self.sources
+            .values()
+            .map(|seen| u64::from(seen.failures))
+            .sum()
     }
 
     fn note(&mut self, evidence: &Evidence) {
@@ -160,19 +167,9 @@ impl Findings {
         match &evidence.outcome {
             Outcome::Success => {
                 seen.successes += 1;
-                self.asked_in_turn |= evidence.user.is_some() && seen.unknown == evidence.user;
                 matched.successes += 1;
             }
-            Outcome::Failure { witness, attempts } => {
-                seen.failures += u64::from(seen.tally.add(witness, *attempts));
-                if evidence.unknown {
-                    seen.unknown.clone_from(&evidence.user);
-                } else {
-                    let (tally, failures) = &mut seen.known;
-                    *failures += u64::from(tally.add(witness, *attempts));
-                }
-                matched.failures += 1;
-            }
+            Outcome::Failure { .. } => matched.failures += 1,
         }
         if let Some(user) = &evidence.user
             && seen.users.len() < MAX_USERS

@@ -8,18 +8,30 @@
 //! attempts = max( sum over fronts,  refused names + max over backs )
 //! ```
 //!
-//! The counts only ever grow, and so does their maximum; what it grows by are the attempts that are new. A second
-//! witness of the same attempt, however late (`imap-login` speaks when the connection ends), adds nothing.
+//! Two things are taken off. What a back says is no attempt's end where another back is asked next ([`Habits`] knows
+//! that). And an attempt that a back could not check, because its database is down, is none, whatever the other backs
+//! say of it, or a front that can't tell.
+//!
+//! Whoever counts asks again after each word. What the number grows by are the attempts that are new; a second witness of
+//! the same attempt, however late (`imap-login` speaks when the connection ends), adds nothing.
+
+mod habits;
 
 use std::sync::Arc;
+
+pub use habits::Habits;
 
 /// Who says that an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Witness {
     /// A program that talks to the client.
     Front,
+    /// A program that talks to the client, and can't tell a password that was refused from one that nobody could check.
+    UnsureFront,
     /// A password database, by name.
     Back(Arc<str>),
+    /// A password database that does not know the user. Another one may be asked next, and know it.
+    Unknown(Arc<str>),
     /// The name was refused before any password was checked.
     Refused,
 }
@@ -28,79 +40,110 @@ pub enum Witness {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     fronts: u32,
+    unsure_fronts: u32,
+    /// Attempts by way of unsure fronts that a database could not check.
+    excused: u32,
     refused: u32,
-    backs: Vec<(Arc<str>, u32)>,
-    attempts: u32,
+    backs: Vec<Back>,
+}
+
+/// What one password database said.
+#[derive(Clone, Debug)]
+struct Back {
+    name: Arc<str>,
+    /// Passwords that it refused.
+    wrong: u32,
+    /// Users that it does not know.
+    unknown: u32,
+    /// Passwords that it could not check.
+    unchecked: u32,
+}
+
+impl Witness {
+    /// The password database, if it is one.
+    #[must_use]
+    pub fn back(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Back(name) | Self::Unknown(name) => Some(name),
+            Self::Front | Self::UnsureFront | Self::Refused => None,
+        }
+    }
+
+    /// Whether the witness knows that the password was refused, in the end.
+    #[must_use]
+    pub fn is_sure(&self) -> bool {
+        matches!(self, Self::Front | Self::Refused)
+    }
 }
 
 impl Tally {
-    /// Takes what a witness says and returns how many attempts nobody had told of before.
-    pub fn add(&mut self, witness: &Witness, count: u32) -> u32 {
-        let counter = match witness {
-            Witness::Front => &mut self.fronts,
-            Witness::Refused => &mut self.refused,
-            Witness::Back(name) => self.back(name),
-        };
+    /// Takes what a witness says.
+    pub fn add(&mut self, witness: &Witness, count: u32) {
+        let counter = self.counter(witness);
         *counter = counter.saturating_add(count);
-
-        let backs = self.backs.iter().map(|(_, n)| *n).max().unwrap_or(0);
-        let attempts = self.fronts.max(self.refused.saturating_add(backs));
-        let new = attempts - self.attempts;
-        self.attempts = attempts;
-        new
     }
 
-    fn back(&mut self, name: &Arc<str>) -> &mut u32 {
+    /// Takes back what [`Tally::add`] took.
+    pub fn take_back(&mut self, witness: &Witness, count: u32) {
+        let counter = self.counter(witness);
+        *counter = counter.saturating_sub(count);
+    }
+
+    /// A password database could not check a password, which came through a login process (those tell by themselves) or
+    /// not.
+    pub fn unchecked(&mut self, name: &Arc<str>, login_process: bool) {
+        let back = self.back(name);
+        back.unchecked = back.unchecked.saturating_add(1);
+        if !login_process {
+            self.excused = self.excused.saturating_add(1);
+        }
+    }
+
+    /// How many attempts there were.
+    #[must_use]
+    pub fn attempts(&self, habits: &Habits) -> u32 {
+        let fronts = self
+            .fronts
+            .saturating_add(self.unsure_fronts.saturating_sub(self.excused));
+        let sum = |sum: u32, back: &Back| sum.saturating_add(back.unchecked);
+        let unchecked = self.backs.iter().fold(0, sum);
+        let refusals = |back: &Back| {
+            let by_others = unchecked - back.unchecked;
+            habits
+                .counting(&back.name, back.wrong, back.unknown)
+                .saturating_sub(by_others)
+        };
+        let backs = self.backs.iter().map(refusals).max().unwrap_or(0);
+        fronts.max(self.refused.saturating_add(backs))
+    }
+
+    fn counter(&mut self, witness: &Witness) -> &mut u32 {
+        match witness {
+            Witness::Front => &mut self.fronts,
+            Witness::UnsureFront => &mut self.unsure_fronts,
+            Witness::Refused => &mut self.refused,
+            Witness::Back(name) => &mut self.back(name).wrong,
+            Witness::Unknown(name) => &mut self.back(name).unknown,
+        }
+    }
+
+    fn back(&mut self, name: &Arc<str>) -> &mut Back {
         let index = self
             .backs
             .iter()
-            .position(|(known, _)| known == name)
+            .position(|back| back.name == *name)
             .unwrap_or_else(|| {
-                self.backs.push((Arc::clone(name), 0));
+                self.backs.push(Back {
+                    name: Arc::clone(name),
+                    wrong: 0,
+                    unknown: 0,
+                    unchecked: 0,
+                });
                 self.backs.len() - 1
             });
-        &mut self.backs[index].1
+        &mut self.backs[index]
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn back(name: &str) -> Witness {
-        Witness::Back(name.into())
-    }
-
-    #[test]
-    fn three_lines_of_one_attempt_are_one_attempt() {
-        let mut tally = Tally::default();
-        assert_eq!(tally.add(&back("pam_unix"), 1), 1);
-        assert_eq!(tally.add(&back("pam"), 1), 0);
-        assert_eq!(tally.add(&Witness::Front, 1), 0);
-    }
-
-    #[test]
-    fn a_front_that_speaks_at_the_end_adds_nothing_to_what_backs_said() {
-        let mut tally = Tally::default();
-        assert_eq!([1, 2, 3].map(|_| tally.add(&back("pam"), 1)), [1, 1, 1]);
-        assert_eq!(tally.add(&Witness::Front, 3), 0);
-    }
-
-    #[test]
-    fn fronts_add_up_and_backs_do_not() {
-        let mut tally = Tally::default();
-        assert_eq!(tally.add(&Witness::Front, 2), 2);
-        assert_eq!(tally.add(&Witness::Front, 1), 1);
-        assert_eq!(tally.add(&back("pam"), 2), 0);
-        assert_eq!(tally.add(&back("passwd-file"), 2), 0);
-        assert_eq!(tally.add(&back("passwd-file"), 2), 1);
-    }
-
-    #[test]
-    fn refused_names_come_on_top_of_backs() {
-        let mut tally = Tally::default();
-        assert_eq!(tally.add(&Witness::Refused, 1), 1);
-        assert_eq!(tally.add(&back("pam"), 1), 1);
-        assert_eq!(tally.add(&Witness::Front, 2), 0);
-    }
-}
+mod tests;

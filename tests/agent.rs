@@ -32,3 +32,5 @@ mod restart;
 mod rights;
 #[path = "agent/settings.rs"]
 mod settings;
+#[path = "agent/trouble.rs"]
+mod trouble;

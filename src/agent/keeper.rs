@@ -14,7 +14,7 @@ use jiff::{Timestamp, Zoned};
 use crate::ban::{Ban, Bans, JailName};
 use crate::bus::{Announcement, Announcer};
 use crate::config::Config;
-use crate::filter::Evidence;
+use crate::filter::{Evidence, Finding, Trouble};
 use crate::firewall::Desired;
 use crate::jail::{Decision, Jail};
 use crate::journal::{Batch, Position};
@@ -133,15 +133,18 @@ impl Keeper {
 
     /// Takes in what the journal says.
     pub(super) fn take(&mut self, batch: Batch) {
-        for evidence in &batch.evidence {
-            self.weigh(evidence, batch.again);
+        for finding in &batch.findings {
+            match finding {
+                Finding::Evidence(evidence) => self.weigh(evidence, batch.again),
+                Finding::Trouble(trouble) => self.excuse(trouble, batch.again),
+            }
         }
         if batch.again {
             return;
         }
         let at = batch.position.at;
         let idle = at.duration_since(self.position_saved).unsigned_abs() < POSITION_INTERVAL;
-        if !batch.evidence.is_empty() || !idle {
+        if !batch.findings.is_empty() || !idle {
             self.changes.position = Some(batch.position.clone());
             self.position_saved = at;
         }
@@ -156,7 +159,7 @@ impl Keeper {
                 .jails
                 .get(name)
                 .is_some_and(|jail| jail.filters.contains(&*evidence.filter));
-            if !counts || (again && jail.knows(evidence)) {
+            if !counts || (again && jail.knows(evidence.at)) {
                 continue;
             }
             let (new, decision) = jail.observe(evidence);
@@ -189,6 +192,15 @@ impl Keeper {
                 );
             } else {
                 self.ban(ban, &decision);
+            }
+        }
+    }
+
+    /// Whatever filter tells of it, all jails hear of it: it is Dovecot's database that can't check what Postfix is given.
+    fn excuse(&mut self, trouble: &Trouble, again: bool) {
+        for jail in self.jails.values_mut() {
+            if !again || !jail.knows(trouble.at) {
+                jail.excuse(trouble);
             }
         }
     }

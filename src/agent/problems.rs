@@ -4,15 +4,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
 use super::notify;
 use crate::bus::{Announcement, Announcer};
+use crate::filter::Trouble;
+use crate::jail::before;
 use crate::log::id;
 
 /// During an attack the number of bans changes with each; systemd, which we must not wait for, hears of it this often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Trouble that explains failures for no longer than this, such as a restart of Dovecot's, is not worth telling.
+const MOMENT: Duration = Duration::from_secs(5);
+
+/// The mail server is thought to be in trouble for this long after it last said so.
+const TROUBLE_LASTS: Duration = Duration::from_mins(1);
 
 /// What can be wrong; one text at a time for each. In order of weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +30,8 @@ pub(super) enum Kind {
     Journal,
     /// Bans are not in force.
     Firewall,
+    /// The mail server can't check passwords.
+    Authentication,
     /// The configuration on disk is faulty.
     Config,
     /// State can't be saved.
@@ -31,6 +42,8 @@ pub(super) enum Kind {
 
 pub(super) struct Problems {
     texts: BTreeMap<Kind, String>,
+    /// When the mail server last spoke of trouble.
+    trouble: Timestamp,
     changed: bool,
     status: String,
     told: Option<Instant>,
@@ -41,6 +54,7 @@ impl Problems {
     pub(super) fn new(announcer: Announcer) -> Self {
         Self {
             texts: BTreeMap::new(),
+            trouble: Timestamp::MIN,
             changed: false,
             status: String::new(),
             told: None,
@@ -74,6 +88,29 @@ impl Problems {
         }
         self.changed = true;
         self.announcer.say(Announcement::Problems);
+    }
+
+    /// Takes in what the mail server says of its trouble. While it lasts, the first message stands for all.
+    pub(super) fn hear(&mut self, trouble: &Trouble, now: Timestamp) {
+        if trouble.explains <= MOMENT {
+            return;
+        }
+        self.trouble = self.trouble.max(trouble.at);
+        let over = trouble.at <= before(now, TROUBLE_LASTS);
+        if !over && !self.texts.contains_key(&Kind::Authentication) {
+            let text = format!(
+                "the mail server cannot check passwords, and logins that fail by this are not counted; filter {:?} read: {:?}",
+                trouble.filter, trouble.message
+            );
+            self.set(Kind::Authentication, Some(text));
+        }
+    }
+
+    /// Clears what nobody has spoken of for a while.
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        if self.trouble <= before(now, TROUBLE_LASTS) {
+            self.set(Kind::Authentication, None);
+        }
     }
 
     /// All of them, the gravest first.

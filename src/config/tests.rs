@@ -166,7 +166,7 @@ fn an_admins_filter_takes_the_place_of_a_shipped_one_and_its_faults_are_told() {
         ),
         (
             filter("^(?<address>.)(?<back>.)"),
-            "belongs to kind \"back\" and only there",
+            "belongs to kind \"back\" or \"trouble\"",
         ),
         (
             filter("^(?<address>.)").replace("x.service", "x"),

@@ -22,7 +22,7 @@ pub(super) struct Limit(pub NonZeroU32);
 
 /// A span of time, as people write it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span(pub Duration);
+pub(crate) struct Span(pub Duration);
 
 /// A jail's name. It is shown in many places, and is part of a D-Bus path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,8 @@ use regex_automata::hybrid::dfa::DFA;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 
-use super::{Filter, Kind, Pattern};
+use super::Filter;
+use super::pattern::{Kind, Pattern};
 
 /// What a filter makes of a message, whoever wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum Explanation {
     },
     /// No pattern matches.
     Nearest {
-        /// The name of the pattern that got furthest.
+        /// The name of the pattern that got furthest, of those that tell of something.
         pattern: String,
         /// The offset in bytes at which it could not go on; the message's length if it wanted more.
         stopped: usize,
@@ -37,6 +38,7 @@ impl Filter {
         let reaches = self
             .patterns
             .iter()
+            .filter(|pattern| pattern.kind != Kind::Nothing)
             .map(|pattern| (pattern.reach(message), pattern));
         let (stopped, furthest) = reaches.max_by_key(|(reach, _)| *reach).unzip();
         Explanation::Nearest {
@@ -86,17 +88,5 @@ impl Pattern {
             }
         }
         message.len()
-    }
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Front => "front",
-            Self::Back => "back",
-            Self::Refused => "refused",
-            Self::Success => "success",
-            Self::Nothing => "nothing",
-        }
     }
 }

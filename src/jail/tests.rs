@@ -1,6 +1,7 @@
 //! What a jail makes of evidence, minute by minute.
 
 mod in_turn;
+mod trouble;
 
 use super::*;
 use crate::tally::Witness;
@@ -31,8 +32,8 @@ fn evidence(minute: i64, source: &str, outcome: Outcome) -> Evidence {
         filter: "dovecot".into(),
         source: source.parse().unwrap(),
         user: Some(format!("user{minute}")),
+        session: None,
         outcome,
-        unknown: false,
     }
 }
 
@@ -278,15 +279,15 @@ fn memory_is_bounded_and_the_longest_unheard_is_forgotten() {
         source: std::net::IpAddr::from(std::net::Ipv4Addr::from_bits(n)).into(),
         ..front(0, 1)
     };
-    let most = u32::try_from(MAX_SOURCES.get()).unwrap();
+    let most = u32::try_from(MAX_SOURCES).unwrap();
     for n in 0..most {
         jail.observe(&attempt(n));
     }
-    assert_eq!(jail.currently_failed(at(0)), MAX_SOURCES.get());
+    assert_eq!(jail.currently_failed(at(0)), MAX_SOURCES);
     // The first is heard of again, so that the second is the longest unheard.
     jail.observe(&attempt(0));
     jail.observe(&attempt(most));
-    assert_eq!(jail.currently_failed(at(0)), MAX_SOURCES.get());
+    assert_eq!(jail.currently_failed(at(0)), MAX_SOURCES);
     assert!(jail.observe(&attempt(0)).1.is_some(), "it was remembered");
     assert_eq!(
         show(&mut jail, &[attempt(1), attempt(1)]),

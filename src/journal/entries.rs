@@ -13,7 +13,7 @@ use systemd::journal::{
 };
 
 use super::Position;
-use crate::filter::{Entry, Evidence, Filter, Filters, MAX_MESSAGE, Writer};
+use crate::filter::{Entry, Filter, Filters, Finding, MAX_MESSAGE, Writer};
 
 /// User names remembered by id; only mail programs' ids occur, so this is never reached in earnest.
 const MAX_USERS: usize = 1024;
@@ -128,7 +128,7 @@ impl<'a> Entries<'a> {
     ///
     /// # Errors
     /// libsystemd's.
-    pub fn read(&mut self, at: Timestamp, evidence: &mut Vec<Evidence>) -> Result<(), Error> {
+    pub fn read(&mut self, at: Timestamp, findings: &mut Vec<Finding>) -> Result<(), Error> {
         let field = self.journal.get_data(c"MESSAGE")?;
         let Some(message) = field.as_ref().and_then(JournalEntryField::value) else {
             return Ok(());
@@ -163,7 +163,7 @@ impl<'a> Entries<'a> {
             message: &self.message,
             at,
         };
-        evidence.extend(
+        findings.extend(
             self.filters
                 .values()
                 .filter_map(|filter| filter.read(&entry)),

@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use banjour::filter::{Entry, Filter, Outcome, SHIPPED, Writer};
+use banjour::filter::{Entry, Filter, Finding, Outcome, SHIPPED, Writer};
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
@@ -27,17 +27,24 @@ fuzz_target!(|message: &[u8]| {
                 message,
                 at: Timestamp::UNIX_EPOCH,
             };
-            let Some(evidence) = filter.read(&entry) else {
+            let Some(finding) = filter.read(&entry) else {
                 continue;
             };
             assert!(filter.may_match(message) && filter.admits(&entry));
+            let readable = |text: &str, max| {
+                text.chars().count() <= max && !text.contains(char::is_control)
+            };
+            let evidence = match finding {
+                Finding::Evidence(evidence) => evidence,
+                Finding::Trouble(trouble) => {
+                    assert!(readable(&trouble.message, 200));
+                    continue;
+                }
+            };
             let address = evidence.source.to_string();
             assert!(!address.contains('/'), "{address}");
-            assert!(
-                evidence.user.is_none_or(
-                    |user| user.chars().count() <= 64 && !user.contains(char::is_control)
-                )
-            );
+            assert!(evidence.user.is_none_or(|user| readable(&user, 64)));
+            assert!(evidence.session.is_none_or(|session| readable(&session, 40)));
             if let Outcome::Failure { attempts, .. } = evidence.outcome {
                 assert!((1..=1000).contains(&attempts));
             }

@@ -1,0 +1,207 @@
+use super::*;
+
+const HOME: &str = "192.0.2.7";
+const AWAY: &str = "2001:db8::7";
+
+/// A short story of witnesses and logins, a second each.
+struct Story {
+    habits: Habits,
+    second: i64,
+}
+
+impl Story {
+    fn new() -> Self {
+        Self {
+            habits: Habits::default(),
+            second: 0,
+        }
+    }
+
+    fn evidence(&mut self, source: &str, user: &str, session: &str, outcome: Outcome) -> Evidence {
+        self.second += 1;
+        Evidence {
+            at: Timestamp::from_second(self.second).unwrap(),
+            filter: "dovecot".into(),
+            source: source.parse().unwrap(),
+            user: Some(user.to_owned()),
+            session: (!session.is_empty()).then(|| session.to_owned()),
+            outcome,
+        }
+    }
+
+    /// In a session ("": none), the witness refuses the user.
+    fn refuses(&mut self, witness: Witness, source: &str, user: &str, session: &str) -> &mut Self {
+        let attempts = 1;
+        let word = self.evidence(
+            source,
+            user,
+            session,
+            Outcome::Failure { witness, attempts },
+        );
+        self.habits.hear(&word);
+        self
+    }
+
+    fn pam_refuses(&mut self, source: &str, user: &str, session: &str) -> &mut Self {
+        self.refuses(Witness::Back("pam_unix".into()), source, user, "")
+            .refuses(Witness::Back("pam".into()), source, user, session)
+    }
+
+    fn pam_does_not_know(&mut self, source: &str, user: &str) -> &mut Self {
+        self.refuses(Witness::Unknown("pam_unix".into()), source, user, "")
+    }
+
+    fn file_refuses(&mut self, source: &str, user: &str, session: &str) -> &mut Self {
+        self.refuses(Witness::Back("passwd-file".into()), source, user, session)
+    }
+
+    /// The user logs in; whether something is learned.
+    fn learns(&mut self, source: &str, user: &str, session: &str) -> bool {
+        let login = self.evidence(source, user, session, Outcome::Success);
+        self.habits.learn(&login)
+    }
+
+    /// Whether a wrong password and an unknown user count, if this database tells of them.
+    fn counts(&self, back: &str) -> (bool, bool) {
+        let counts = |wrong, unknown| self.habits.counting(&back.into(), wrong, unknown) > 0;
+        (counts(1, 0), counts(0, 1))
+    }
+}
+
+#[test]
+fn two_logins_of_users_whom_pam_does_not_know_show_that_another_database_is_asked_next() {
+    let mut story = Story::new();
+    assert!(
+        !story
+            .pam_does_not_know(HOME, "carol")
+            .learns(HOME, "carol", "a")
+    );
+    assert_eq!(story.counts("pam_unix"), (true, true));
+    assert!(
+        story
+            .pam_does_not_know(AWAY, "dan")
+            .learns(AWAY, "dan", "b")
+    );
+    assert_eq!(story.counts("pam_unix"), (true, false));
+}
+
+#[test]
+fn nothing_is_learned_of_words_about_others() {
+    let mut story = Story::new();
+    story
+        .pam_does_not_know(HOME, "carol")
+        .pam_does_not_know(HOME, "carol");
+    for _ in 0..9 {
+        assert!(!story.learns(HOME, "bob", "a"), "another user");
+        assert!(!story.learns(AWAY, "carol", "a"), "another source");
+    }
+    assert_eq!(story.counts("pam_unix"), (true, true));
+}
+
+/// The database with carol is asked first, and writes nothing: PAM hears of her only when she mistypes.
+#[test]
+fn a_database_that_is_asked_after_the_one_that_knows_has_the_last_word() {
+    let mut story = Story::new();
+    for _ in 0..2 {
+        story
+            .pam_does_not_know(HOME, "carol")
+            .learns(HOME, "carol", "a");
+        story.learns(HOME, "carol", "b");
+        story.learns(AWAY, "carol", "c");
+    }
+    assert_eq!(story.counts("pam_unix"), (true, true));
+}
+
+#[test]
+fn logins_before_the_first_mistake_show_that_as_well() {
+    let mut story = Story::new();
+    for source in [HOME, AWAY, HOME] {
+        assert!(!story.learns(source, "carol", "a"));
+    }
+    story
+        .pam_does_not_know(HOME, "carol")
+        .learns(HOME, "carol", "b");
+    story
+        .pam_does_not_know(AWAY, "carol")
+        .learns(AWAY, "carol", "c");
+    assert_eq!(story.counts("pam_unix"), (true, true));
+}
+
+#[test]
+fn what_was_learned_too_early_is_forgotten() {
+    let mut story = Story::new();
+    for session in ["a", "b"] {
+        story
+            .pam_does_not_know(HOME, "carol")
+            .learns(HOME, "carol", session);
+    }
+    assert_eq!(story.counts("pam_unix"), (true, false));
+    assert!(!story.learns(AWAY, "carol", "c"));
+    assert!(story.learns(AWAY, "carol", "d"));
+    assert_eq!(story.counts("pam_unix"), (true, true));
+}
+
+#[test]
+fn a_database_that_refuses_more_often_than_another_is_not_the_last_one() {
+    let mut story = Story::new();
+    // A guesser shows that there is another one.
+    story
+        .pam_refuses(AWAY, "root", "x")
+        .file_refuses(AWAY, "root", "x");
+    assert!(
+        story
+            .pam_refuses(HOME, "carol", "a")
+            .learns(HOME, "carol", "a")
+    );
+    assert_eq!(story.counts("pam"), (false, false));
+    assert_eq!(story.counts("pam_unix"), (false, false));
+    assert_eq!(story.counts("passwd-file"), (true, true));
+}
+
+#[test]
+fn a_mistake_before_the_right_password_does_not_hide_that() {
+    let mut story = Story::new();
+    story
+        .pam_refuses(HOME, "carol", "a")
+        .file_refuses(HOME, "carol", "a");
+    assert!(
+        story
+            .pam_refuses(HOME, "carol", "a")
+            .learns(HOME, "carol", "a")
+    );
+    assert_eq!(story.counts("pam"), (false, false));
+    assert_eq!(story.counts("passwd-file"), (true, true));
+}
+
+#[test]
+fn a_mistake_before_the_right_password_shows_nothing() {
+    // One database, with two witnesses.
+    let mut story = Story::new();
+    story.pam_refuses(HOME, "bob", "a");
+    assert!(!story.pam_refuses(HOME, "bob", "b").learns(HOME, "bob", "b"));
+    // Two, and the first one knows bob; or the second one, which is quiet about names that it refuses.
+    story
+        .pam_refuses(HOME, "bob", "c")
+        .file_refuses(HOME, "bob", "c");
+    assert!(!story.learns(HOME, "bob", "c"));
+    assert_eq!(story.counts("pam"), (true, true));
+    assert_eq!(story.counts("passwd-file"), (true, true));
+}
+
+/// PAM's module writes always, the rest with `auth_verbose = yes` only.
+#[test]
+fn nothing_is_learned_while_databases_are_quiet() {
+    let mut story = Story::new();
+    story
+        .pam_refuses(HOME, "bob", "a")
+        .file_refuses(HOME, "bob", "a");
+    let pam_unix = || Witness::Back("pam_unix".into());
+    for _ in 0..3 {
+        assert!(
+            !story
+                .refuses(pam_unix(), AWAY, "bob", "")
+                .learns(AWAY, "bob", "b")
+        );
+    }
+    assert_eq!(story.counts("pam_unix"), (true, true));
+}
