@@ -34,6 +34,8 @@ mod rights;
 mod session;
 #[path = "guest/wire.rs"]
 mod wire;
+#[path = "guest/witnesses.rs"]
+mod witnesses;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,9 +52,10 @@ const RELEASES: [&str; 2] = ["bookworm", "trixie"];
 /// A named case of a theme.
 type Case = (&'static str, fn(&Guest) -> Result<()>);
 
-const THEMES: [&[Case]; 10] = [
+const THEMES: [&[Case]; 11] = [
     detection::CASES,
     counting::CASES,
+    witnesses::CASES,
     forgery::CASES,
     firewall::CASES,
     bus::CASES,
