@@ -200,7 +200,7 @@ fn unmatched(findings: &Findings) -> String {
         .map(|(message, count)| [count.to_string(), message.escape_debug().to_string()])
         .collect();
     format!(
-        "\nThese look like failures, and no filter knows them ({} kinds):\n",
+        "\nThese look like failures, and no filter knows them (kinds: {}):\n",
         lines.len()
     ) + &text::table(["LINES", "FOR EXAMPLE"], &rows)
 }

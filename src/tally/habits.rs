@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lru::LruCache;
 
 use super::Witness;
@@ -21,21 +21,28 @@ const MAX_WORDS: usize = 1024;
 /// Users who have logged in and are remembered.
 const MAX_CUSTOMERS: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
-/// Password databases that are remembered; their names are the server's, so this is never reached in earnest.
+/// Password databases, and pairs of them, that are remembered. Their names are the server's, so this is never reached in
+/// earnest.
 const MAX_BACKS: usize = 64;
 
-/// So many logins must show it, or a customer who mistypes and gets in at once would.
+/// The words of a session are looked for among so many. Under attack there are others between them; but once will do.
+const NEAR: usize = 64;
+
+/// So many logins must show it, and more than show the contrary: one customer who mistypes and gets in at once does not.
 const LOGINS: u32 = 2;
+
+/// A database that is asked first has spoken this long before the login at the most: PAM takes 1.5 to 2.5 s to refuse. Where
+/// that was a password of its own, the client hears of it later still, and must try another.
+const SAME_ATTEMPT: SignedDuration = SignedDuration::from_secs(3);
 
 /// What is known of a host's password databases.
 #[derive(Debug)]
 pub struct Habits {
     /// What witnesses that may be wrong have said of late.
     words: VecDeque<Word>,
-    /// Databases that ever refused a password, by filter.
-    heard: BTreeSet<(Arc<str>, Arc<str>)>,
-    /// Databases after which another one is asked, whatever they say.
-    not_last: BTreeSet<Arc<str>>,
+    /// Pairs of databases that have refused the same attempts, and how many logins showed that the second one is asked
+    /// after the first.
+    followed: BTreeMap<(Arc<str>, Arc<str>), u32>,
     /// Databases that do not know somebody who logged in.
     unknowing: BTreeMap<Arc<str>, Logins>,
     customers: LruCache<String, Customer>,
@@ -80,8 +87,7 @@ impl Default for Habits {
     fn default() -> Self {
         Self {
             words: VecDeque::new(),
-            heard: BTreeSet::new(),
-            not_last: BTreeSet::new(),
+            followed: BTreeMap::new(),
             unknowing: BTreeMap::new(),
             customers: LruCache::new(MAX_CUSTOMERS),
         }
@@ -92,14 +98,9 @@ impl Habits {
     /// How many of a database's words count: `wrong` passwords, `unknown` users.
     #[must_use]
     pub fn counting(&self, back: &Arc<str>, wrong: u32, unknown: u32) -> u32 {
-        if self.not_last.contains(back) {
-            return 0;
-        }
-        let others_know = self
-            .unknowing
-            .get(back)
-            .is_some_and(|logins| logins.told >= LOGINS && logins.told > logins.untold);
-        if others_know {
+        if self.is_followed(back) {
+            0
+        } else if self.does_not_know_all(back) {
             wrong
         } else {
             wrong.saturating_add(unknown)
@@ -112,13 +113,8 @@ impl Habits {
             return false;
         };
         if witness.is_sure() {
+            self.learn_who_agree(evidence);
             return false;
-        }
-        if let Some(back) = witness.back()
-            && self.heard.len() < MAX_BACKS
-        {
-            self.heard
-                .insert((Arc::clone(&evidence.filter), Arc::clone(back)));
         }
         if self.words.len() >= MAX_WORDS {
             self.words.pop_front();
@@ -133,13 +129,15 @@ impl Habits {
             session: evidence.session.clone(),
             settled: false,
         });
-        let known = self.others_know();
-        if let (Witness::Unknown(back), Some(user)) = (witness, &evidence.user)
-            && let Some(customer) = self.customers.peek_mut(user)
-        {
-            customer.is_unknown_to(back, &mut self.unknowing);
-        }
-        known != self.others_know()
+        let (Witness::Unknown(back), Some(user)) = (witness, &evidence.user) else {
+            return false;
+        };
+        let before = self.not_counting();
+        let Some(customer) = self.customers.peek_mut(user) else {
+            return false;
+        };
+        customer.is_unknown_to(back, &mut self.unknowing);
+        before != self.not_counting()
     }
 
     /// Takes out what was said after `since`.
@@ -153,19 +151,40 @@ impl Habits {
         let Some(user) = &login.user else {
             return false;
         };
-        let before = (self.not_last.len(), self.others_know());
+        let before = self.not_counting();
         self.learn_who_is_unknowing(login, user);
-        self.learn_who_is_not_last(login);
+        self.learn_who_is_followed(login);
         for word in &mut self.words {
             word.settled |= word.is_of(login);
         }
-        before != (self.not_last.len(), self.others_know())
+        before != self.not_counting()
     }
 
-    /// The databases that are followed by one that may know whom they don't.
-    fn others_know(&self) -> Vec<Arc<str>> {
-        let silent = |back: &&Arc<str>| self.counting(back, 0, 1) == 0;
-        self.unknowing.keys().filter(silent).cloned().collect()
+    /// Another database is asked next, whatever this one says.
+    fn is_followed(&self, back: &Arc<str>) -> bool {
+        let mut pairs = self.followed.iter().filter(|((first, _), _)| first == back);
+        pairs.any(|((first, second), logins)| {
+            let contrary = self.followed.get(&(Arc::clone(second), Arc::clone(first)));
+            *logins >= LOGINS && *logins > contrary.copied().unwrap_or(0)
+        })
+    }
+
+    /// Another database is asked next where this one does not know the user.
+    fn does_not_know_all(&self, back: &Arc<str>) -> bool {
+        self.unknowing
+            .get(back)
+            .is_some_and(|logins| logins.told >= LOGINS && logins.told > logins.untold)
+    }
+
+    /// The databases of whose words some don't count, and whether any do.
+    fn not_counting(&self) -> BTreeMap<Arc<str>, bool> {
+        let firsts = self.followed.keys().map(|(first, _)| first);
+        self.unknowing
+            .keys()
+            .chain(firsts)
+            .filter(|back| self.counting(back, 0, 1) == 0)
+            .map(|back| (Arc::clone(back), self.is_followed(back)))
+            .collect()
     }
 
     /// A database that does not know somebody who logs in is followed by one that does, or it follows that one: then it
@@ -174,7 +193,7 @@ impl Habits {
         let customer = self
             .customers
             .get_or_insert_mut_ref(user, Customer::default);
-        let mut told = BTreeSet::new();
+        let (mut told, mut mistaken) = (BTreeSet::new(), false);
         for word in &self.words {
             let Witness::Unknown(back) = &word.witness else {
                 continue;
@@ -183,8 +202,15 @@ impl Habits {
                 customer.is_unknown_to(back, &mut self.unknowing);
             }
             if word.is_of(login) && !word.settled {
-                told.insert(back);
+                if login.at.duration_since(word.at) <= SAME_ATTEMPT {
+                    told.insert(back);
+                } else {
+                    mistaken = true;
+                }
             }
+        }
+        if mistaken && told.is_empty() {
+            return;
         }
         if told.is_empty() {
             customer.untold = customer.untold.saturating_add(1);
@@ -199,9 +225,34 @@ impl Habits {
         }
     }
 
+    /// A login process tells that a session's attempts all failed: so these databases are asked about the same passwords. (In
+    /// one that ended with a login, a user database may have spoken.)
+    fn learn_who_agree(&mut self, front: &Evidence) {
+        let of_session = |word: &&Word| {
+            word.session == front.session || word.session.is_none() && word.is_of(front)
+        };
+        let backs: BTreeSet<_> = self
+            .words
+            .iter()
+            .rev()
+            .take(NEAR)
+            .filter(|word| front.session.is_some() && word.filter == front.filter)
+            .filter(of_session)
+            .filter_map(|word| word.witness.back().cloned())
+            .collect();
+        for first in &backs {
+            for second in backs.iter().filter(|second| *second != first) {
+                if self.followed.len() < MAX_BACKS {
+                    let pair = (Arc::clone(first), Arc::clone(second));
+                    self.followed.entry(pair).or_default();
+                }
+            }
+        }
+    }
+
     /// All databases tell (`auth_verbose = yes`), and one has refused more often than another: the last time, the other
     /// one has accepted, or was not asked any more.
-    fn learn_who_is_not_last(&mut self, login: &Evidence) {
+    fn learn_who_is_followed(&mut self, login: &Evidence) {
         let words = || {
             self.words
                 .iter()
@@ -215,15 +266,14 @@ impl Habits {
                 .filter(|word| word.witness.back() == Some(back))
                 .count()
         };
-        let backs: Vec<_> = self
-            .heard
-            .iter()
-            .filter(|(filter, back)| *filter == login.filter && !self.not_last.contains(back))
-            .map(|(_, back)| (Arc::clone(back), refusals(back)))
-            .collect();
-        let fewest = backs.iter().map(|(_, count)| *count).min().unwrap_or(0);
-        let more = backs.into_iter().filter(|(_, count)| *count > fewest);
-        self.not_last.extend(more.map(|(back, _)| back));
+        let pairs: Vec<_> = self.followed.keys().cloned().collect();
+        for pair in pairs {
+            if refusals(&pair.0) > refusals(&pair.1)
+                && let Some(logins) = self.followed.get_mut(&pair)
+            {
+                *logins = logins.saturating_add(1);
+            }
+        }
     }
 }
 
@@ -238,7 +288,7 @@ impl Customer {
 }
 
 impl Word {
-    /// Whether it may be about the same attempts as a login.
+    /// Whether it may be about the same attempts as what a login process says.
     fn is_of(&self, login: &Evidence) -> bool {
         self.source == login.source && self.user == login.user
     }

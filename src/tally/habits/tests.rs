@@ -51,6 +51,11 @@ impl Story {
         self.refuses(Witness::Unknown("pam_unix".into()), source, user, "")
     }
 
+    /// The login process tells of it at the end.
+    fn fails(&mut self, source: &str, user: &str, session: &str) -> &mut Self {
+        self.refuses(Witness::Front, source, user, session)
+    }
+
     fn file_refuses(&mut self, source: &str, user: &str, session: &str) -> &mut Self {
         self.refuses(Witness::Back("passwd-file".into()), source, user, session)
     }
@@ -83,6 +88,17 @@ fn two_logins_of_users_whom_pam_does_not_know_show_that_another_database_is_aske
             .learns(AWAY, "dan", "b")
     );
     assert_eq!(story.counts("pam_unix"), (true, false));
+}
+
+/// Dovecot and PAM let whoever mistypes wait for some seconds.
+#[test]
+fn nothing_is_learned_of_words_about_an_earlier_attempt() {
+    let mut story = Story::new();
+    for session in ["a", "b", "c"] {
+        story.pam_does_not_know(HOME, "carol").second += 3;
+        assert!(!story.learns(HOME, "carol", session));
+    }
+    assert_eq!(story.counts("pam_unix"), (true, true));
 }
 
 #[test]
@@ -142,19 +158,19 @@ fn what_was_learned_too_early_is_forgotten() {
 }
 
 #[test]
-fn a_database_that_refuses_more_often_than_another_is_not_the_last_one() {
+fn a_database_that_refuses_more_often_than_another_is_followed_by_it() {
     let mut story = Story::new();
     // A guesser shows that there is another one.
     story
         .pam_refuses(AWAY, "root", "x")
-        .file_refuses(AWAY, "root", "x");
-    assert!(
-        story
-            .pam_refuses(HOME, "carol", "a")
-            .learns(HOME, "carol", "a")
-    );
-    assert_eq!(story.counts("pam"), (false, false));
-    assert_eq!(story.counts("pam_unix"), (false, false));
+        .file_refuses(AWAY, "root", "x")
+        .fails(AWAY, "root", "x");
+    for (session, learned) in [("a", false), ("b", true), ("c", false)] {
+        story.pam_refuses(HOME, "carol", session);
+        assert_eq!(story.learns(HOME, "carol", session), learned, "{session}");
+        assert_eq!(story.counts("pam"), (session == "a", session == "a"));
+        assert_eq!(story.counts("pam_unix"), story.counts("pam"));
+    }
     assert_eq!(story.counts("passwd-file"), (true, true));
 }
 
@@ -162,15 +178,46 @@ fn a_database_that_refuses_more_often_than_another_is_not_the_last_one() {
 fn a_mistake_before_the_right_password_does_not_hide_that() {
     let mut story = Story::new();
     story
-        .pam_refuses(HOME, "carol", "a")
-        .file_refuses(HOME, "carol", "a");
-    assert!(
+        .pam_refuses(AWAY, "root", "x")
+        .file_refuses(AWAY, "root", "x")
+        .fails(AWAY, "root", "x");
+    for session in ["a", "b"] {
         story
-            .pam_refuses(HOME, "carol", "a")
-            .learns(HOME, "carol", "a")
-    );
+            .pam_refuses(HOME, "carol", session)
+            .file_refuses(HOME, "carol", session)
+            .pam_refuses(HOME, "carol", session)
+            .learns(HOME, "carol", session);
+    }
     assert_eq!(story.counts("pam"), (false, false));
     assert_eq!(story.counts("passwd-file"), (true, true));
+}
+
+/// A word may reach the journal late.
+#[test]
+fn the_order_that_most_logins_show_is_the_true_one() {
+    let mut story = Story::new();
+    story
+        .pam_refuses(AWAY, "root", "x")
+        .file_refuses(AWAY, "root", "x")
+        .fails(AWAY, "root", "x");
+    for session in ["a", "b"] {
+        story
+            .file_refuses(HOME, "bob", session)
+            .learns(HOME, "bob", session);
+    }
+    assert_eq!(story.counts("passwd-file"), (false, false));
+    for session in ["c", "d"] {
+        story
+            .pam_refuses(HOME, "carol", session)
+            .learns(HOME, "carol", session);
+    }
+    assert_eq!(story.counts("passwd-file"), (true, true));
+    assert_eq!(story.counts("pam"), (true, true));
+    story
+        .pam_refuses(HOME, "carol", "e")
+        .learns(HOME, "carol", "e");
+    assert_eq!(story.counts("passwd-file"), (true, true));
+    assert_eq!(story.counts("pam"), (false, false));
 }
 
 #[test]
@@ -188,13 +235,47 @@ fn a_mistake_before_the_right_password_shows_nothing() {
     assert_eq!(story.counts("passwd-file"), (true, true));
 }
 
+/// CRAM-MD5 is a witness of its own, and is not asked when a password is sent in the clear.
+#[test]
+fn a_witness_of_other_attempts_shows_nothing() {
+    let mut story = Story::new();
+    story
+        .refuses(Witness::Back("cram-md5".into()), AWAY, "bob", "x")
+        .fails(AWAY, "bob", "x");
+    for session in ["a", "b", "c"] {
+        story.pam_refuses(HOME, "bob", session);
+        assert!(!story.learns(HOME, "bob", session));
+    }
+    assert_eq!(story.counts("pam"), (true, true));
+    assert_eq!(story.counts("pam_unix"), (true, true));
+}
+
+/// Its look-up comes after the password was found right.
+#[test]
+fn a_user_database_is_not_asked_for_passwords() {
+    let mut story = Story::new();
+    let passwd = || Witness::Unknown("passwd".into());
+    for session in ["a", "b", "c"] {
+        story
+            .file_refuses(HOME, "virt", session)
+            .refuses(passwd(), HOME, "virt", session)
+            .learns(HOME, "virt", session);
+        story
+            .file_refuses(HOME, "bob", session)
+            .learns(HOME, "bob", session);
+    }
+    assert_eq!(story.counts("passwd-file"), (true, true));
+    assert_eq!(story.counts("passwd"), (true, false));
+}
+
 /// PAM's module writes always, the rest with `auth_verbose = yes` only.
 #[test]
 fn nothing_is_learned_while_databases_are_quiet() {
     let mut story = Story::new();
     story
         .pam_refuses(HOME, "bob", "a")
-        .file_refuses(HOME, "bob", "a");
+        .file_refuses(HOME, "bob", "a")
+        .fails(HOME, "bob", "a");
     let pam_unix = || Witness::Back("pam_unix".into());
     for _ in 0..3 {
         assert!(
