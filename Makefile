@@ -19,7 +19,7 @@ BIN = $(or $(CARGO_TARGET_DIR),target)/release
 export INSTALL_DEPS
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-binaries = $(BIN)/banjour $(BIN)/banjourd
+binaries = $(BIN)/banjour $(BIN)/banjourd $(BIN)/banjour-netfilter
 prefix = $(DESTDIR)$(PREFIX)
 config = $(DESTDIR)/etc/banjour/banjour.toml
 # What only root may do, when somebody else builds and tests.
@@ -29,12 +29,16 @@ sudo = $(if $(filter-out 0,$(shell id -u)),sudo)
 define files
 755 $(BIN)/banjour                            bin
 755 $(BIN)/banjourd                           libexec/banjour
+755 $(BIN)/banjour-netfilter                  libexec/banjour
 644 src/filter/*.toml                         lib/banjour/filters
 644 units/banjour.service                     lib/systemd/system
+644 units/banjour-netfilter.service           lib/systemd/system
 644 units/banjour.catalog                     lib/systemd/catalog
 644 units/sysusers.d/banjour.conf             lib/sysusers.d
 644 units/org.banjour.Banjour1.service        share/dbus-1/system-services
+644 units/org.banjour.Netfilter1.service      share/dbus-1/system-services
 644 policy/dbus/org.banjour.Banjour1.conf     share/dbus-1/system.d
+644 policy/dbus/org.banjour.Netfilter1.conf   share/dbus-1/system.d
 644 policy/polkit/org.banjour.Banjour1.policy share/polkit-1/actions
 644 policy/polkit/50-banjour.rules            share/polkit-1/rules.d
 644 policy/firewalld/ipsets/banjour-ipv4.xml  lib/firewalld/ipsets
@@ -59,7 +63,7 @@ install: $(binaries)
 	        install -D --mode=$$mode --target-directory=$(prefix)/$$to $$file; echo $(prefix)/$$to/$${file##*/}; \
 	    done; \
 	done
-	@sed -i 's|/usr/libexec|$(PREFIX)/libexec|' $(prefix)/lib/systemd/system/banjour.service
+	@sed -i 's|/usr/libexec|$(PREFIX)/libexec|' $(prefix)/lib/systemd/system/banjour*.service
 	@# The defaults, commented out, so that an update can change those that nobody has set.
 	@[ -e $(config) ] || { sed 's/^[^#]/#&/' src/config/banjour.toml | install -D --mode=644 /dev/stdin $(config); echo $(config); }
 	@[ -n "$(DESTDIR)" ] || $(MAKE) --no-print-directory live

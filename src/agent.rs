@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::bus::{self, Error, Order};
 use crate::config::Config;
 use crate::filter::Finding;
-use crate::firewall::{self, Desired};
+use crate::firewall::{self, Desired, Disconnections};
 use crate::jail::before;
 use crate::journal::{self, Event, Start};
 use crate::state::{State, Writer};
@@ -81,7 +81,15 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let keeper = Keeper::new(config, saved, desired.clone(), announcer);
 
     let (reports_in, mut reports) = mpsc::channel(REPORTS);
-    let mut firewall = tokio::spawn(firewall::run(connection.clone(), desired, reports_in));
+    let disconnections = Disconnections::default();
+    let mut firewall = tokio::spawn(firewall::run(
+        connection.clone(),
+        desired,
+        disconnections.clone(),
+        reports_in,
+    ));
+    let (ended_in, mut ended) = mpsc::channel(REPORTS);
+    let mut helper = tokio::spawn(disconnections.run(connection.clone(), ended_in));
     let (disk_in, mut disk) = mpsc::unbounded_channel();
     let writer = Writer::spawn(state, disk_in).context("cannot start the state's thread")?;
     let journal =
@@ -119,6 +127,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             Some(report) = reports.recv() => {
                 agent.problems.set(Kind::Firewall, report.err().map(|error| error.to_string()));
             }
+            end = &mut helper => break end.map_err(Into::into).and_then(|end| end.context("cannot call the helper")),
+            Some(report) = ended.recv() => {
+                agent.problems.set(Kind::Connections, report.err().map(|error| error.to_string()));
+            }
             Some(failure) = disk.recv() => {
                 let text = failure.map(|e| format!("cannot save state, it would be lost at a restart: {e}"));
                 agent.problems.set(Kind::State, text);
@@ -129,6 +141,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     };
     notify(&[NotifyState::Stopping]);
     firewall.abort();
+    helper.abort();
     // Nobody waits for a disk that refuses: what is not saved is read again from the journal.
     drop(disk);
     let Agent {

@@ -3,6 +3,7 @@
 //! just "what is applied is unknown: read it, and close the difference again".
 
 mod firewalld;
+mod netfilter;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,6 +18,7 @@ use zbus::Connection;
 use crate::source::Source;
 pub use firewalld::Error;
 use firewalld::Firewalld;
+pub use netfilter::{Disconnections, NotEnded};
 
 /// How long firewalld may take for everything that is to be done at once. 50,000 entries take it 8 s.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -73,13 +75,15 @@ impl Desired {
 pub type Report = Result<(), Error>;
 
 /// Keeps firewalld's sets equal to what is desired, for ever. Never started by us: where firewalld does not run, that is
-/// a problem to report, and its start is the event to wait for.
+/// a problem to report, and its start is the event to wait for. Sources that it has just shut out are handed on, since it
+/// lets the connections pass that they have.
 ///
 /// # Errors
 /// When the bus is gone.
 pub async fn run(
     connection: Connection,
     desired: Desired,
+    disconnections: Disconnections,
     reports: mpsc::Sender<Report>,
 ) -> zbus::Result<()> {
     let firewalld = Firewalld::new(&connection).await?;
@@ -89,7 +93,7 @@ pub async fn run(
     loop {
         // An event that comes meanwhile makes all of it doubtful: from the beginning, then.
         let report = tokio::select! {
-            report = timeout(PATIENCE, bring(&firewalld, &desired, &mut applied)) => report.unwrap_or(Err(Error::Hangs)),
+            report = timeout(PATIENCE, bring(&firewalld, &desired, &disconnections, &mut applied)) => report.unwrap_or(Err(Error::Hangs)),
             event = events.next() => {
                 applied = None;
                 event.ok_or_else(bus_is_gone)?;
@@ -124,6 +128,7 @@ fn bus_is_gone() -> zbus::Error {
 async fn bring(
     firewalld: &Firewalld<'_>,
     desired: &Desired,
+    disconnections: &Disconnections,
     applied: &mut Option<BTreeSet<Source>>,
 ) -> Result<(), Error> {
     loop {
@@ -138,6 +143,7 @@ async fn bring(
         }
         // Until it has succeeded, nobody knows what is applied.
         firewalld.change(&now, &wanted).await?;
+        disconnections.order(wanted.difference(&now).copied());
         *applied = Some(wanted);
     }
 }

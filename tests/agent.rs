@@ -12,10 +12,14 @@ mod bus;
 mod command;
 #[path = "agent/daemon.rs"]
 mod daemon;
+#[path = "agent/disconnect.rs"]
+mod disconnect;
 #[path = "agent/enforcement.rs"]
 mod enforcement;
 #[path = "agent/firewalld.rs"]
 mod firewalld;
+#[path = "agent/helper.rs"]
+mod helper;
 #[path = "agent/host.rs"]
 mod host;
 #[path = "agent/journal.rs"]

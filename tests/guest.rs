@@ -12,6 +12,8 @@ mod bus;
 mod client;
 #[path = "guest/config.rs"]
 mod config;
+#[path = "guest/connections.rs"]
+mod connections;
 #[path = "guest/counting.rs"]
 mod counting;
 #[path = "guest/detection.rs"]
@@ -52,12 +54,13 @@ const RELEASES: [&str; 2] = ["bookworm", "trixie"];
 /// A named case of a theme.
 type Case = (&'static str, fn(&Guest) -> Result<()>);
 
-const THEMES: [&[Case]; 11] = [
+const THEMES: [&[Case]; 12] = [
     detection::CASES,
     counting::CASES,
     witnesses::CASES,
     forgery::CASES,
     firewall::CASES,
+    connections::CASES,
     bus::CASES,
     admin::CASES,
     rights::CASES,

@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Journal,
     /// Bans are not in force.
     Firewall,
+    /// Banned clients keep the connections that they have.
+    Connections,
     /// The mail server can't check passwords.
     Authentication,
     /// The configuration on disk is faulty.

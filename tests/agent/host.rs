@@ -19,6 +19,7 @@ use zbus::{MatchRule, MessageStream, message};
 
 use crate::bus::Bus;
 use crate::daemon::{Agent, Signals, signal_text};
+use crate::helper::Helper;
 use crate::journal::{Entry, Journal, now};
 
 /// How long anything may take before the test has failed. Machines that run tests are busy.
@@ -67,6 +68,7 @@ pub(crate) fn becomes<T: Debug + PartialEq<W>, W: Debug + ?Sized>(
 pub(crate) struct Host {
     pub(crate) bus: Bus,
     pub(crate) journal: Journal,
+    pub(crate) helper: Helper,
     notifications: Notifications,
     directory: TempDir,
 }
@@ -81,8 +83,10 @@ impl Host {
         let path = directory.path();
         fs::create_dir(path.join("state")).unwrap();
         let notifications = Notifications::begin(&path.join("notify"));
+        let bus = Bus::start(path);
         let host = Self {
-            bus: Bus::start(path),
+            helper: Helper::start(&bus),
+            bus,
             journal: Journal::begin(&path.join("root")),
             notifications,
             directory,

@@ -20,11 +20,7 @@ const UNBAN: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f02";
 fn the_journal_tells_the_story_of_a_source(guest: &Guest) -> Result<()> {
     let source = guest.source_v6();
     guest.attackers.fail(source, Smtp, 3)?;
-    let bans = guest.expect_banned(source)?;
-    let ban = bans
-        .iter()
-        .find(|ban| ban.jail == "postfix-sasl")
-        .context("not in postfix-sasl")?;
+    let ban = guest.expect_banned_in(source, "postfix-sasl")?;
     guest.unban(&source.to_string())?;
     guest.expect_lifted(source)?;
     guest.sh("journalctl --sync")?;

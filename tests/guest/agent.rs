@@ -109,6 +109,14 @@ impl Guest {
             == 0)
     }
 
+    /// How many connections of this source are established at the host.
+    pub(crate) fn connections_of(&self, source: IpAddr) -> Result<u32> {
+        let count = format!(
+            "ss -tnH state established | grep -cE ' (\\[|\\[::ffff:)?{source}\\]?:[0-9]+ *$' || true"
+        );
+        Ok(self.sh(&count)?.parse()?)
+    }
+
     /// Fails unless the source is banned soon, in the kernel too, and finds every mail port closed.
     pub(crate) fn expect_banned(&self, source: IpAddr) -> Result<Vec<Ban>> {
         wait_for(&format!("a ban of {source}"), SOON, || {
@@ -116,6 +124,18 @@ impl Guest {
         })?;
         self.expect_closed(source)?;
         self.bans_of(source)
+    }
+
+    /// The same, in this jail. PAM may have brought a ban before, and cut off the client before Postfix could say a word.
+    pub(crate) fn expect_banned_in(&self, source: IpAddr, jail: &str) -> Result<Ban> {
+        self.expect_banned(source)?;
+        let mut found = None;
+        wait_for(&format!("a ban of {source} in {jail}"), SOON, || {
+            let bans = self.bans_of(source)?;
+            found = bans.into_iter().find(|ban| ban.jail == jail);
+            Ok(found.is_some())
+        })?;
+        found.context("no ban")
     }
 
     /// The same for several.

@@ -87,7 +87,7 @@ fn three_sasl_login_attempts_ban_and_two_do_not(guest: &Guest) -> Result<()> {
     three_attempts(guest, &SMTP, |guest, source, service| {
         let mut session = guest.attackers.open(source, service)?;
         let answer = session.log_in_by(Mechanism::Login, "bob", "wrong")?;
-        ensure!(answer == Answer::Refused, "a wrong password was accepted");
+        ensure!(answer != Answer::Accepted, "a wrong password was accepted");
         session.leave()
     })
 }
@@ -99,7 +99,7 @@ fn three_attempts_with_unknown_users_ban_and_two_do_not(guest: &Guest) -> Result
         let answer = guest
             .attackers
             .log_in(source, service, "nobody-here", "wrong")?;
-        ensure!(answer == Answer::Refused, "an unknown user was let in");
+        ensure!(answer != Answer::Accepted, "an unknown user was let in");
         Ok(())
     })
 }
@@ -143,12 +143,7 @@ fn three_attempts(
 
     at_once(&attackers, |&(source, service)| {
         attempt(guest, source, service)?;
-        let bans = guest.expect_banned(source)?;
-        ensure!(
-            bans.iter().any(|ban| ban.jail == service.jail()),
-            "{source} failed at {service:?} and is not in its jail, but in {bans:?}"
-        );
-        Ok(())
+        guest.expect_banned_in(source, service.jail()).map(drop)
     })?;
     let others: Vec<_> = guest
         .bans()?

@@ -165,10 +165,14 @@ impl Guest {
             "Dovecot and Postfix to answer",
             Duration::from_secs(10),
             || {
-                let open = self
-                    .attackers
-                    .open_ports(Ipv4Addr::new(198, 18, 0, 1).into());
-                Ok(open.is_ok_and(|open| open.len() == Service::ALL.len()))
+                let someone: [IpAddr; 2] = [
+                    Ipv4Addr::new(198, 18, 0, 1).into(),
+                    Ipv6Addr::new(0x2001, 0xdb8, 0xbad, 0, 0, 0, 0, 1).into(),
+                ];
+                Ok(someone.into_iter().all(|source| {
+                    let open = self.attackers.open_ports(source);
+                    open.is_ok_and(|open| open.len() == Service::ALL.len())
+                }))
             },
         )
     }

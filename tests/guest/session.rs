@@ -21,6 +21,8 @@ pub(crate) enum Mechanism {
 pub(crate) enum Answer {
     Accepted,
     Refused,
+    /// The connection was cut: the client got no answer, and will get none.
+    Cut,
 }
 
 /// A connection to a mail service.
@@ -70,6 +72,13 @@ impl Session {
         user: &str,
         password: &str,
     ) -> Result<Answer> {
+        match self.exchange(mechanism, user, password) {
+            Err(error) if is_cut(&error) => Ok(Answer::Cut),
+            answer => answer,
+        }
+    }
+
+    fn exchange(&mut self, mechanism: Mechanism, user: &str, password: &str) -> Result<Answer> {
         let plain = base64(format!("\0{user}\0{password}").as_bytes());
         match self.service {
             Service::Smtp | Service::Submission | Service::Submissions => {
@@ -142,7 +151,10 @@ impl Session {
             Service::Sieve => "LOGOUT\r\n",
             _ => "QUIT\r\n",
         };
-        self.send(goodbye)?;
+        match self.send(goodbye) {
+            Err(error) if is_cut(&error) => return Ok(()),
+            sent => sent?,
+        }
         loop {
             match self.wire.fill_buf() {
                 Ok([]) => return Ok(()),
@@ -202,6 +214,12 @@ impl Session {
             }
         }
     }
+}
+
+fn is_cut(error: &anyhow::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(kind, Some(BrokenPipe | ConnectionAborted | ConnectionReset))
 }
 
 fn base64(bytes: &[u8]) -> String {
