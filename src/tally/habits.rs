@@ -5,7 +5,6 @@
 //! who then logs in, shows that its word was not the last.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -19,7 +18,7 @@ use crate::source::Source;
 const MAX_WORDS: usize = 1024;
 
 /// Users who have logged in and are remembered.
-const MAX_CUSTOMERS: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+const MAX_CUSTOMERS: usize = 4096;
 
 /// Password databases, and pairs of them, that are remembered. Their names are the server's, so this is never reached in
 /// earnest.
@@ -89,7 +88,8 @@ impl Default for Habits {
             words: VecDeque::new(),
             followed: BTreeMap::new(),
             unknowing: BTreeMap::new(),
-            customers: LruCache::new(MAX_CUSTOMERS),
+            // Unbounded in itself so that memory grows with use; `learn_who_is_unknowing` keeps the bound.
+            customers: LruCache::unbounded(),
         }
     }
 }
@@ -190,6 +190,9 @@ impl Habits {
     /// A database that does not know somebody who logs in is followed by one that does, or it follows that one: then it
     /// is asked only when the password is wrong.
     fn learn_who_is_unknowing(&mut self, login: &Evidence, user: &str) {
+        if self.customers.len() >= MAX_CUSTOMERS && !self.customers.contains(user) {
+            self.customers.pop_lru();
+        }
         let customer = self
             .customers
             .get_or_insert_mut_ref(user, Customer::default);
