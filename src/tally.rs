@@ -19,7 +19,7 @@ mod habits;
 
 use std::sync::Arc;
 
-pub use habits::Habits;
+pub use habits::{Habits, Word};
 
 /// Who says that an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

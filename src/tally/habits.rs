@@ -4,6 +4,8 @@
 //! password that it does not know. Nothing in its journal says so; but somebody whom a database has just refused, and
 //! who then logs in, shows that its word was not the last.
 
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -12,10 +14,8 @@ use lru::LruCache;
 
 use super::Witness;
 use crate::filter::{Evidence, Outcome};
-use crate::source::Source;
-
-/// Words that are kept: those of the attempts under way, even while many attack.
-const MAX_WORDS: usize = 1024;
+pub use words::Word;
+use words::Words;
 
 /// Users who have logged in and are remembered.
 const MAX_CUSTOMERS: usize = 4096;
@@ -38,31 +38,13 @@ const SAME_ATTEMPT: SignedDuration = SignedDuration::from_secs(3);
 #[derive(Debug)]
 pub struct Habits {
     /// What witnesses that may be wrong have said of late.
-    words: VecDeque<Word>,
+    words: Words,
     /// Pairs of databases that have refused the same attempts, and how many logins showed that the second one is asked
     /// after the first.
     followed: BTreeMap<(Arc<str>, Arc<str>), u32>,
     /// Databases that do not know somebody who logged in.
     unknowing: BTreeMap<Arc<str>, Logins>,
     customers: LruCache<String, Customer>,
-}
-
-/// Something that a witness has said.
-#[derive(Clone, Debug)]
-pub struct Word {
-    /// When.
-    pub at: Timestamp,
-    /// Of whom.
-    pub source: Source,
-    /// Who.
-    pub witness: Witness,
-    /// How many attempts it told of.
-    pub attempts: u32,
-    filter: Arc<str>,
-    user: Option<String>,
-    session: Option<String>,
-    /// Its user has logged in since.
-    settled: bool,
 }
 
 /// Logins of users whom a database does not know.
@@ -85,7 +67,7 @@ struct Customer {
 impl Default for Habits {
     fn default() -> Self {
         Self {
-            words: VecDeque::new(),
+            words: Words::default(),
             followed: BTreeMap::new(),
             unknowing: BTreeMap::new(),
             // Unbounded in itself so that memory grows with use; `learn_who_is_unknowing` keeps the bound.
@@ -116,10 +98,7 @@ impl Habits {
             self.learn_who_agree(evidence);
             return false;
         }
-        if self.words.len() >= MAX_WORDS {
-            self.words.pop_front();
-        }
-        self.words.push_back(Word {
+        self.words.push(Word {
             at: evidence.at,
             source: evidence.source,
             witness: witness.clone(),
@@ -142,8 +121,7 @@ impl Habits {
 
     /// Takes out what was said after `since`.
     pub fn take_words(&mut self, since: Timestamp) -> VecDeque<Word> {
-        let start = self.words.partition_point(|word| word.at <= since);
-        self.words.split_off(start)
+        self.words.take(since)
     }
 
     /// Takes in a login. Returns whether something was learned by it, as [`Habits::hear`] does.
@@ -154,9 +132,7 @@ impl Habits {
         let before = self.not_counting();
         self.learn_who_is_unknowing(login, user);
         self.learn_who_is_followed(login);
-        for word in &mut self.words {
-            word.settled |= word.is_of(login);
-        }
+        self.words.settle(login);
         before != self.not_counting()
     }
 
@@ -197,7 +173,7 @@ impl Habits {
             .customers
             .get_or_insert_mut_ref(user, Customer::default);
         let (mut told, mut mistaken) = (BTreeSet::new(), false);
-        for word in &self.words {
+        for word in self.words.about(login) {
             let Witness::Unknown(back) = &word.witness else {
                 continue;
             };
@@ -236,7 +212,7 @@ impl Habits {
         };
         let backs: BTreeSet<_> = self
             .words
-            .iter()
+            .about(front)
             .rev()
             .take(NEAR)
             .filter(|word| front.session.is_some() && word.filter == front.filter)
@@ -258,7 +234,7 @@ impl Habits {
     fn learn_who_is_followed(&mut self, login: &Evidence) {
         let words = || {
             self.words
-                .iter()
+                .about(login)
                 .filter(|word| word.is_of(login) && !word.settled && word.filter == login.filter)
         };
         if login.session.is_none() || !words().any(|word| word.session == login.session) {
@@ -287,13 +263,6 @@ impl Customer {
             let logins = unknowing.entry(Arc::clone(back)).or_default();
             logins.untold = logins.untold.saturating_add(self.untold);
         }
-    }
-}
-
-impl Word {
-    /// Whether it may be about the same attempts as what a login process says.
-    fn is_of(&self, login: &Evidence) -> bool {
-        self.source == login.source && self.user == login.user
     }
 }
 
