@@ -128,11 +128,20 @@ impl Jail {
         let at = evidence.at;
         self.heard = self.heard.max(at);
         let Outcome::Failure { witness, attempts } = &evidence.outcome else {
+            let explained = self.habits.explained_since(evidence);
             if self.habits.learn(evidence) {
                 self.count_all_again();
             }
+            if let (Some(since), Some(record)) =
+                (explained, self.records.peek_mut(&evidence.source))
+            {
+                record.recent.retain(|(at, _)| *at < since);
+            }
             return (0, None);
         };
+        if self.habits.is_look_up(evidence) {
+            return (0, None);
+        }
         let deceived = !witness.is_sure() || at <= self.deceived_until;
         if deceived && self.excused.contains(&at) {
             return (0, None);

@@ -34,6 +34,9 @@ const LOGINS: u32 = 2;
 /// that was a password of its own, the client hears of it later still, and must try another.
 const SAME_ATTEMPT: SignedDuration = SignedDuration::from_secs(3);
 
+/// A look-up for somebody whose password was right comes this soon; after a wrong one, the client must wait and try again.
+const LOOK_UP: SignedDuration = SignedDuration::from_secs(1);
+
 /// What is known of a host's password databases.
 #[derive(Debug)]
 pub struct Habits {
@@ -122,6 +125,43 @@ impl Habits {
     /// Takes out what was said after `since`.
     pub fn take_words(&mut self, since: Timestamp) -> VecDeque<Word> {
         self.words.take(since)
+    }
+
+    /// Whether a database says again at once that it does not know the user of a session: then it is asked as a user
+    /// database, which comes after the right password.
+    #[must_use]
+    pub fn is_look_up(&self, evidence: &Evidence) -> bool {
+        let Outcome::Failure { witness, .. } = &evidence.outcome else {
+            return false;
+        };
+        let again = |word: &Word| {
+            word.witness == *witness
+                && word.session == evidence.session
+                && word.user == evidence.user
+                && evidence.at.duration_since(word.at) <= LOOK_UP
+        };
+        evidence.session.is_some()
+            && matches!(witness, Witness::Unknown(_))
+            && self.words.about(evidence).rev().take(NEAR).any(again)
+    }
+
+    /// A login that may be of an attempt which a database has just refused, because it does not know the user, explains
+    /// what was counted since this time: in doubt, as long as nothing shows that the database has the last word.
+    #[must_use]
+    pub fn explained_since(&self, login: &Evidence) -> Option<Timestamp> {
+        let since = login.at - SAME_ATTEMPT;
+        let in_doubt = |back: &Arc<str>| {
+            let logins = self.unknowing.get(back).copied().unwrap_or_default();
+            logins.untold == 0 || self.does_not_know_all(back)
+        };
+        let explained = |word: &Word| {
+            word.is_of(login)
+                && !word.settled
+                && word.at >= since
+                && matches!(&word.witness, Witness::Unknown(back) if in_doubt(back))
+        };
+        let mut words = self.words.about(login);
+        words.any(explained).then_some(since)
     }
 
     /// Takes in a login. Returns whether something was learned by it, as [`Habits::hear`] does.

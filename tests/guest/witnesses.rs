@@ -118,6 +118,11 @@ enum Visit {
 
 fn every_attempt_is_counted_once(guest: &Guest, order: &[Database]) -> Result<()> {
     let _undo = databases(guest)?;
+    // What is learned from the first logins comes too late for some; here is counted, not banned.
+    let _no_bans = guest.configure(
+        "no-bans",
+        "[jail.dovecot]\nattempts = 100\n[jail.postfix-sasl]\nattempts = 100\n",
+    )?;
     for verbose in [false, true] {
         let since = guest.now()?;
         let settings: String = order.iter().map(|db| db.settings(guest.release)).collect();

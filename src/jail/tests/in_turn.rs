@@ -35,7 +35,7 @@ fn a_customer_whom_pam_does_not_know_is_not_banned_for_logging_in() {
         );
         assert!(shown.iter().all(|(_, ban)| !ban), "minute {minute}");
         let counting = jail.counting(MALLORY.parse().unwrap());
-        assert_eq!(counting, u32::from(minute == 0), "minute {minute}");
+        assert_eq!(counting, 0, "minute {minute}");
     }
     // Whoever guesses is told of by the fronts.
     let guesser = "192.0.2.8";
@@ -52,6 +52,40 @@ fn a_customer_whom_pam_does_not_know_is_not_banned_for_logging_in() {
         show(&mut jail, &[evidence(33, guesser, three)]),
         [(3, true)]
     );
+}
+
+/// A password file is asked first, PAM next; then the file is asked again, as a user database. All tell of it
+/// (`auth_verbose = yes`). Who comes first to a host of which nothing is known yet has mistyped, and comes back.
+#[test]
+fn the_first_customer_is_not_banned_before_anything_is_learned() {
+    let mut jail = jail();
+    let words = |millisecond: i64, session: &str, right: bool| {
+        let word = |after: i64, witness: Witness| Evidence {
+            at: Timestamp::from_millisecond(3_600_000 + millisecond + after).unwrap(),
+            user: Some("bob".to_owned()),
+            session: Some(session.to_owned()),
+            ..failure(0, witness, 1)
+        };
+        let file = || Witness::Unknown("passwd-file".into());
+        if right {
+            let login = Evidence {
+                outcome: Outcome::Success,
+                ..word(10, file())
+            };
+            vec![word(0, file()), word(5, file()), login]
+        } else {
+            vec![word(0, file()), word(2, Witness::Back("pam".into()))]
+        }
+    };
+    let mut story = words(0, "a", false);
+    story.extend(words(4_000, "a", true));
+    for session in 1..9 {
+        story.extend(words(session * 60_000, &format!("b{session}"), true));
+    }
+    for (shown, evidence) in show(&mut jail, &story).into_iter().zip(&story) {
+        assert!(!shown.1, "{evidence:?}");
+    }
+    assert_eq!(jail.attempts(MALLORY.parse().unwrap()), 1);
 }
 
 /// A telephone opens several connections at a time.

@@ -75,7 +75,7 @@ impl Words {
         taken
     }
 
-    /// All words, if there may be one of this login's source, or about its user being unknown.
+    /// All words, if there may be one of this source, or about this user being unknown.
     pub(super) fn about(&self, login: &Evidence) -> impl DoubleEndedIterator<Item = &Word> {
         let words = self.concern(login).then_some(&self.ring);
         words.into_iter().flatten()
