@@ -1,6 +1,7 @@
 //! Attempts in a window → the decision to ban. Pure: no I/O, no clock; time is the journal entries'.
 
-use std::collections::VecDeque;
+mod recent;
+
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use lru::LruCache;
 use crate::filter::{Evidence, Outcome, Trouble};
 use crate::source::Source;
 use crate::tally::{Habits, Tally};
+use recent::Recent;
 
 /// How many sources a jail remembers; above that, the one not heard of for the longest time is forgotten.
 /// A botnet of more addresses than this within one window is beyond any limit of attempts per address.
@@ -63,7 +65,7 @@ struct Record {
     /// The attempts that the tally tells of.
     attempts: u32,
     /// Attempts that count towards a ban, with their times: fewer than the limit.
-    recent: VecDeque<(Timestamp, u32)>,
+    recent: Recent,
     /// What happened up to here was dealt with by a ban, or forgiven by an admin.
     settled: Timestamp,
     heard: Timestamp,
@@ -135,7 +137,7 @@ impl Jail {
             if let (Some(since), Some(record)) =
                 (explained, self.records.peek_mut(&evidence.source))
             {
-                record.recent.retain(|(at, _)| *at < since);
+                record.recent.forget_since(since);
             }
             return (0, None);
         };
@@ -154,8 +156,8 @@ impl Jail {
         record.hear(at, rule.window);
         record.tally.add(witness, *attempts);
         let new = record.count_new(at, &self.habits);
-        record.forget(before(at, rule.window));
-        let count = record.count();
+        record.recent.forget(before(at, rule.window));
+        let count = record.recent.count();
         if new == 0 || count < rule.attempts.get() {
             return (new, None);
         }
@@ -209,13 +211,15 @@ impl Jail {
     pub fn settle(&mut self, source: Source, until: Timestamp) {
         let record = record(&mut self.records, self.max_sources, source);
         record.settled = until;
-        record.forget(until);
+        record.recent.forget(until);
     }
 
     /// How many attempts count towards a ban of `source`.
     #[must_use]
     pub fn counting(&self, source: Source) -> u32 {
-        self.records.peek(&source).map_or(0, Record::count)
+        self.records
+            .peek(&source)
+            .map_or(0, |record| record.recent.count())
     }
 
     /// How many attempts `source` has made, as far as this jail remembers.
@@ -232,7 +236,7 @@ impl Jail {
         let start = before(now, self.rule.window);
         self.records
             .iter()
-            .filter(|(_, record)| record.recent.back().is_some_and(|(at, _)| *at > start))
+            .filter(|(_, record)| record.recent.last().is_some_and(|at| at > start))
             .count()
     }
 }
@@ -253,7 +257,7 @@ impl Record {
         self.count_again(habits);
         let new = self.attempts.saturating_sub(known);
         if new > 0 && at > self.settled {
-            self.recent.push_back((at, new));
+            self.recent.add(at, new);
         }
         new
     }
@@ -261,30 +265,9 @@ impl Record {
     /// Counts, and takes back what turns out to be no attempt.
     fn count_again(&mut self, habits: &Habits) {
         let attempts = self.tally.attempts(habits);
-        let mut fewer = self.attempts.saturating_sub(attempts);
+        let fewer = self.attempts.saturating_sub(attempts);
         self.attempts = attempts;
-        while let Some((_, last)) = self.recent.back_mut()
-            && fewer > 0
-        {
-            let taken = fewer.min(*last);
-            fewer -= taken;
-            *last -= taken;
-            if *last == 0 {
-                self.recent.pop_back();
-            }
-        }
-    }
-
-    fn forget(&mut self, until: Timestamp) {
-        while self.recent.front().is_some_and(|(at, _)| *at <= until) {
-            self.recent.pop_front();
-        }
-    }
-
-    fn count(&self) -> u32 {
-        self.recent
-            .iter()
-            .fold(0, |sum, (_, n)| sum.saturating_add(*n))
+        self.recent.take_back(fewer);
     }
 }
 
@@ -300,7 +283,7 @@ fn record(
     records.get_or_insert_mut(source, || Record {
         tally: Tally::default(),
         attempts: 0,
-        recent: VecDeque::new(),
+        recent: Recent::default(),
         settled: Timestamp::MIN,
         heard: Timestamp::MIN,
     })
