@@ -114,11 +114,15 @@ impl Habits {
         let (Witness::Unknown(back), Some(user)) = (witness, &evidence.user) else {
             return false;
         };
-        let before = self.not_counting();
-        let Some(customer) = self.customers.peek_mut(user) else {
+        // Most are no customers, or known to be unknown to it: this is on the way of every attempt.
+        let is_news = |customer: &Customer| !customer.unknown_to.contains(back);
+        if !self.customers.peek(user).is_some_and(is_news) {
             return false;
-        };
-        customer.is_unknown_to(back, &mut self.unknowing);
+        }
+        let before = self.not_counting();
+        if let Some(customer) = self.customers.peek_mut(user) {
+            customer.is_unknown_to(back, &mut self.unknowing);
+        }
         before != self.not_counting()
     }
 

@@ -1,6 +1,7 @@
 //! What witnesses said of late.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -97,19 +98,19 @@ impl Words {
     }
 
     fn forget(&mut self, word: &Word) {
-        if let Some(count) = self.sources.get_mut(&word.source) {
-            *count -= 1;
-            if *count == 0 {
-                self.sources.remove(&word.source);
-            }
+        take_one(&mut self.sources, &word.source);
+        if let Some(user) = word.unknown_user() {
+            take_one(&mut self.unknown, user);
         }
-        if let Some(user) = word.unknown_user()
-            && let Some(count) = self.unknown.get_mut(user)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.unknown.remove(user);
-            }
+    }
+}
+
+/// Counts one less; what there is none of is not kept.
+fn take_one<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }
