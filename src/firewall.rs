@@ -7,7 +7,7 @@ mod netfilter;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -28,36 +28,38 @@ const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// … up to this.
 const RETRY_LAST: Duration = Duration::from_secs(30);
 
+/// Sources that one task writes, and another one waits for.
+#[derive(Clone, Debug, Default)]
+struct Shared(Arc<(Mutex<BTreeSet<Source>>, Notify)>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Source>> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeSet<Source>)) {
+        change(&mut self.lock());
+        self.0.1.notify_one();
+    }
+
+    async fn changed(&self) {
+        self.0.1.notified().await;
+    }
+}
+
 /// The set of sources that are to be kept out; shared by the agent, which writes, and the driver.
 #[derive(Clone, Debug, Default)]
-pub struct Desired(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    sources: Mutex<BTreeSet<Source>>,
-    changed: Notify,
-}
+pub struct Desired(Shared);
 
 impl Desired {
     /// Changes the set and wakes the driver.
     pub fn change(&self, change: impl FnOnce(&mut BTreeSet<Source>)) {
-        change(
-            &mut self
-                .0
-                .sources
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        self.0.changed.notify_one();
+        self.0.change(change);
     }
 
     /// The set without what another prefix in it covers: firewalld refuses overlapping entries.
     fn minimal(&self) -> BTreeSet<Source> {
-        let sources = self
-            .0
-            .sources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let sources = self.0.lock();
         let mut minimal = BTreeSet::new();
         let mut last: Option<Source> = None;
         // In order, a prefix comes before all that it contains.
@@ -110,7 +112,7 @@ pub async fn run(
             return Ok(());
         }
         tokio::select! {
-            () = desired.0.changed.notified() => {}
+            () = desired.0.changed() => {}
             event = events.next() => {
                 applied = None;
                 event.ok_or_else(bus_is_gone)?;

@@ -1,14 +1,13 @@
 //! The helper `banjour-netfilter`, over D-Bus: it does what needs rights that the agent has not. The bus starts it when it
 //! is called.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use zbus::Connection;
 
+use super::Shared;
 use crate::source::Source;
 
 /// Most sources in one call, as the helper has it.
@@ -42,19 +41,12 @@ trait Netfilter {
 
 /// Sources whose connections are to be ended. There are never more than bans.
 #[derive(Clone, Debug, Default)]
-pub struct Disconnections(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    sources: Mutex<BTreeSet<Source>>,
-    ordered: Notify,
-}
+pub struct Disconnections(Shared);
 
 impl Disconnections {
     /// Orders the end of these sources' connections.
-    pub(super) fn order(&self, sources: impl Iterator<Item = Source>) {
-        self.sources().extend(sources);
-        self.0.ordered.notify_one();
+    pub(super) fn order(&self, ordered: impl Iterator<Item = Source>) {
+        self.0.change(|sources| sources.extend(ordered));
     }
 
     /// Carries orders out, for ever, and tells of each call whether the helper did what it should.
@@ -68,7 +60,7 @@ impl Disconnections {
     ) -> zbus::Result<()> {
         let helper = NetfilterProxy::new(&connection).await?;
         loop {
-            self.0.ordered.notified().await;
+            self.0.changed().await;
             while let Some(batch) = self.take() {
                 if reports
                     .send(disconnect(&helper, &batch).await)
@@ -82,19 +74,12 @@ impl Disconnections {
     }
 
     fn take(&self) -> Option<Vec<String>> {
-        let mut sources = self.sources();
+        let mut sources = self.0.lock();
         let batch: Vec<Source> = sources.iter().take(MAX_SOURCES).copied().collect();
         for source in &batch {
             sources.remove(source);
         }
         (!batch.is_empty()).then(|| batch.iter().map(Source::to_string).collect())
-    }
-
-    fn sources(&self) -> MutexGuard<'_, BTreeSet<Source>> {
-        self.0
-            .sources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
