@@ -207,6 +207,32 @@ impl Guest {
         })
     }
 
+    /// What the kernel says of a service's process: a field of its `status` (proc(5)).
+    pub(crate) fn process_field(&self, service: &str, name: &str) -> Result<String> {
+        let status = format!("cat /proc/$(systemctl show -P MainPID {service})/status");
+        let status = self.sh(&status)?;
+        let field = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+        let field = field.with_context(|| format!("no {name} in {status}"))?;
+        Ok(field.trim().to_owned())
+    }
+
+    /// Fails unless systemd finds a service's sandbox at least as tight as this, and nothing wrong with its file.
+    pub(crate) fn expect_sandbox(&self, service: &str, exposure: f64) -> Result<()> {
+        let verdict = self.sh(&format!(
+            "systemd-analyze security --no-pager {service} | tail -n 1"
+        ))?;
+        let found: f64 = verdict
+            .split_whitespace()
+            .find_map(|word| word.parse().ok())
+            .with_context(|| format!("no figure in {verdict}"))?;
+        ensure!(found <= exposure, "{verdict}");
+        let faults = self.run(&["systemd-analyze", "verify", service])?;
+        ensure!(!faults.err.contains("banjour"), "{}", faults.err);
+        Ok(())
+    }
+
     /// What `STATUS=` says.
     pub(crate) fn status_text(&self) -> Result<String> {
         self.sh("systemctl show -P StatusText banjour")

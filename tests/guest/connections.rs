@@ -124,28 +124,14 @@ fn the_helper_takes_sources_and_nothing_else(guest: &Guest) -> Result<()> {
 
 fn the_helper_has_one_right_and_few_ways_to_use_it(guest: &Guest) -> Result<()> {
     guest.sh(&format!("{DISCONNECT} 1 198.51.100.1"))?;
-    let status = guest.sh("cat /proc/$(systemctl show -P MainPID banjour-netfilter)/status")?;
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.map(str::trim).unwrap_or_default().to_owned()
-    };
-    for set in ["CapEff:", "CapPrm:", "CapBnd:"] {
-        ensure!(field(set) == "0000000000001000", "{set} {}", field(set));
+    let field = |name: &str| guest.process_field("banjour-netfilter.service", name);
+    for set in ["CapEff", "CapPrm", "CapBnd"] {
+        ensure!(field(set)? == "0000000000001000", "{set} {}", field(set)?);
     }
     let user = guest.sh("id -u banjour-netfilter")?;
-    ensure!(
-        field("Uid:").starts_with(&user),
-        "it runs as {}",
-        field("Uid:")
-    );
-    let verdict = guest.sh("systemd-analyze security --no-pager banjour-netfilter | tail -n 1")?;
-    let exposure: f64 = verdict
-        .split_whitespace()
-        .find_map(|word| word.parse().ok())
-        .with_context(|| format!("no figure in {verdict}"))?;
-    ensure!(exposure <= 1.5, "{verdict}");
-    let faults = guest.run(&["systemd-analyze", "verify", "banjour-netfilter.service"])?;
-    ensure!(!faults.err.contains("banjour"), "{}", faults.err);
+    let users = field("Uid")?;
+    ensure!(users.starts_with(&user), "it runs as {users}");
+    guest.expect_sandbox("banjour-netfilter.service", 1.5)?;
     let libraries = guest.sh("ldd /usr/libexec/banjour/banjour-netfilter")?;
     ensure!(!libraries.contains("systemd"), "it links {libraries}");
     Ok(())

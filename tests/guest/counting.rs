@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use crate::client::Service::{self, Imap, Pop3, Sieve, Smtp, Submission};
 use crate::host::{Guest, at_once};
 use crate::session::Answer;
+use crate::witnesses::{Database, password_file};
 
 crate::cases![
     three_wrong_passwords_in_one_connection_ban,
@@ -96,20 +97,8 @@ fn customers_who_get_in_are_never_banned(guest: &Guest) -> Result<()> {
 
 /// Dovecot asks PAM first, which writes a failure at each of their logins, and then a database that knows them.
 fn customers_whom_pam_does_not_know_are_never_banned(guest: &Guest) -> Result<()> {
-    guest.write(
-        "/etc/dovecot/virtual",
-        "virt:{PLAIN}right-virt:1000:1000::/home/alice::\n",
-    )?;
-    guest.dovecot(match guest.release {
-        "bookworm" => {
-            "passdb {\n driver = passwd-file\n args = /etc/dovecot/virtual\n}\n\
-             userdb {\n driver = passwd-file\n args = /etc/dovecot/virtual\n}\n"
-        }
-        _ => {
-            "passdb passwd-file {\n passwd_file_path = /etc/dovecot/virtual\n}\n\
-             userdb passwd-file {\n passwd_file_path = /etc/dovecot/virtual\n}\n"
-        }
-    })?;
+    password_file(guest)?;
+    guest.dovecot(Database::PasswdFile.settings(guest.release))?;
     let customer = guest.source();
     for _ in 0..4 {
         let answer = guest

@@ -1,6 +1,6 @@
 //! Who may do what: other users, and the agent itself.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::agent::SOON;
 use crate::host::{Guest, wait_for};
@@ -113,14 +113,7 @@ fn rule<'a>(guest: &'a Guest, action: &str, result: &str) -> Result<crate::host:
 }
 
 fn the_agent_has_no_capability_and_no_root(guest: &Guest) -> Result<()> {
-    let status = guest.sh(&format!("cat /proc/{}/status", guest.main_pid()?))?;
-    let field = |name: &str| {
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
-        line.map(str::trim)
-            .with_context(|| format!("no {name} in {status}"))
-    };
+    let field = |name: &str| guest.process_field("banjour.service", name);
     for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         ensure!(
             field(set)? == "0000000000000000",
@@ -154,15 +147,7 @@ fn the_agent_has_no_capability_and_no_root(guest: &Guest) -> Result<()> {
 }
 
 fn the_unit_is_a_sandbox(guest: &Guest) -> Result<()> {
-    let verdict = guest.sh("systemd-analyze security --no-pager banjour.service | tail -n 1")?;
-    let exposure: f64 = verdict
-        .split_whitespace()
-        .find_map(|word| word.parse().ok())
-        .with_context(|| format!("no figure in {verdict}"))?;
-    ensure!(exposure <= 1.0, "{verdict}");
-    let faults = guest.run(&["systemd-analyze", "verify", "banjour.service"])?;
-    ensure!(!faults.err.contains("banjour"), "{}", faults.err);
-    Ok(())
+    guest.expect_sandbox("banjour.service", 1.0)
 }
 
 /// User banjour may configure firewalld; what needs another action stays out of its reach.

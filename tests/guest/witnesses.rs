@@ -27,7 +27,7 @@ crate::cases![
 const TROUBLE_LASTS: Duration = Duration::from_secs(90);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Database {
+pub(crate) enum Database {
     /// Knows bob.
     Pam,
     /// Knows virt.
@@ -38,7 +38,7 @@ enum Database {
 use Database::{Pam, PasswdFile, Sqlite};
 
 impl Database {
-    fn settings(self, release: &str) -> &'static str {
+    pub(crate) fn settings(self, release: &str) -> &'static str {
         match (self, release) {
             (Pam, "bookworm") => "passdb {\n driver = pam\n}\nuserdb {\n driver = passwd\n}\n",
             (Pam, _) => "passdb pam {\n}\nuserdb passwd {\n}\n",
@@ -63,12 +63,17 @@ impl Database {
     }
 }
 
-/// The databases' content. Dovecot is to read its passwords from these alone.
-fn databases(guest: &Guest) -> Result<Undo<'_>> {
+/// The content of the password file.
+pub(crate) fn password_file(guest: &Guest) -> Result<()> {
     guest.write(
         "/etc/dovecot/virtual",
         "virt:{PLAIN}right-virt:1000:1000::/home/alice::\n",
-    )?;
+    )
+}
+
+/// The databases' content. Dovecot is to read its passwords from these alone.
+fn databases(guest: &Guest) -> Result<Undo<'_>> {
+    password_file(guest)?;
     guest.write(
         "/etc/dovecot/sqlite.conf",
         "driver = sqlite\nconnect = /etc/dovecot/virtual.db\n\

@@ -17,6 +17,16 @@ impl Story {
         }
     }
 
+    /// A guesser has shown that PAM and a password file are asked.
+    fn of_two_databases() -> Self {
+        let mut story = Self::new();
+        story
+            .pam_refuses(AWAY, "root", "x")
+            .file_refuses(AWAY, "root", "x")
+            .fails(AWAY, "root", "x");
+        story
+    }
+
     fn evidence(&mut self, source: &str, user: &str, session: &str, outcome: Outcome) -> Evidence {
         self.second += 1;
         Evidence {
@@ -159,12 +169,7 @@ fn what_was_learned_too_early_is_forgotten() {
 
 #[test]
 fn a_database_that_refuses_more_often_than_another_is_followed_by_it() {
-    let mut story = Story::new();
-    // A guesser shows that there is another one.
-    story
-        .pam_refuses(AWAY, "root", "x")
-        .file_refuses(AWAY, "root", "x")
-        .fails(AWAY, "root", "x");
+    let mut story = Story::of_two_databases();
     for (session, learned) in [("a", false), ("b", true), ("c", false)] {
         story.pam_refuses(HOME, "carol", session);
         assert_eq!(story.learns(HOME, "carol", session), learned, "{session}");
@@ -176,11 +181,7 @@ fn a_database_that_refuses_more_often_than_another_is_followed_by_it() {
 
 #[test]
 fn a_mistake_before_the_right_password_does_not_hide_that() {
-    let mut story = Story::new();
-    story
-        .pam_refuses(AWAY, "root", "x")
-        .file_refuses(AWAY, "root", "x")
-        .fails(AWAY, "root", "x");
+    let mut story = Story::of_two_databases();
     for session in ["a", "b"] {
         story
             .pam_refuses(HOME, "carol", session)
@@ -195,11 +196,7 @@ fn a_mistake_before_the_right_password_does_not_hide_that() {
 /// A word may reach the journal late.
 #[test]
 fn the_order_that_most_logins_show_is_the_true_one() {
-    let mut story = Story::new();
-    story
-        .pam_refuses(AWAY, "root", "x")
-        .file_refuses(AWAY, "root", "x")
-        .fails(AWAY, "root", "x");
+    let mut story = Story::of_two_databases();
     for session in ["a", "b"] {
         story
             .file_refuses(HOME, "bob", session)
