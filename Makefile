@@ -33,10 +33,12 @@ define files
 644 src/filter/*.toml                         lib/banjour/filters
 644 units/banjour.service                     lib/systemd/system
 644 units/banjour-netfilter.service           lib/systemd/system
+644 units/banjour-iptables.service            lib/systemd/system
 644 units/banjour.catalog                     lib/systemd/catalog
 644 units/sysusers.d/banjour.conf             lib/sysusers.d
 644 units/org.banjour.Banjour1.service        share/dbus-1/system-services
 644 units/org.banjour.Netfilter1.service      share/dbus-1/system-services
+644 units/org.banjour.Iptables1.service       share/dbus-1/system-services
 644 policy/dbus/org.banjour.Banjour1.conf     share/dbus-1/system.d
 644 policy/dbus/org.banjour.Netfilter1.conf   share/dbus-1/system.d
 644 policy/polkit/org.banjour.Banjour1.policy share/polkit-1/actions

@@ -1,23 +1,29 @@
 //! The privileged side: `org.banjour.Netfilter1`, a helper that the bus starts when the agent calls it, and that goes when
-//! nobody has called it for a while. Of all that root may do it has `CAP_NET_ADMIN`, and of banjour it shares nothing with
-//! the agent, whose process reads what attackers write: a caller, root or the agent as the bus sees to
-//! (`policy/dbus/org.banjour.Netfilter1.conf`), names addresses and prefixes, each is checked here, and nothing else is
-//! taken.
+//! nobody has called it for a while. Of banjour it shares nothing with the agent, whose process reads what attackers
+//! write: a caller, root or the agent as the bus sees to (`policy/dbus/org.banjour.Netfilter1.conf`), names addresses,
+//! prefixes and times, each is checked here, and nothing else is taken. What is done with them in the kernel is fixed.
+//!
+//! It runs for nftables with `CAP_NET_ADMIN` as all that it has of root's rights. iptables(8) wants `CAP_NET_RAW` too,
+//! and so has a service, and a name on the bus, of its own.
 
+mod iptables;
+mod nftables;
+mod program;
 mod sockets;
+mod source;
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use nix::ifaddrs::getifaddrs;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::timeout;
+use zbus::OwnedFd;
 
-/// The name on the bus; the interface has it too.
-const NAME: &str = "org.banjour.Netfilter1";
+use source::{Refused, Timed};
+
 const PATH: &str = "/org/banjour/Netfilter1";
 
 /// The helper goes when it has not been called for this long …
@@ -25,12 +31,11 @@ const IDLE: Duration = Duration::from_secs(30);
 /// … and calls that came before the bus knew get this long.
 const LAST_CALLS: Duration = Duration::from_millis(200);
 
-/// Most sources in one call.
-const MAX_SOURCES: usize = 4096;
+/// Most sources in one call, and in the kernel: as many as there are bans.
+const MAX_SOURCES: usize = 131_072;
 
-/// The shortest prefixes that are taken: no provider's network is larger, and a slip of the pen is.
-const MIN_PREFIX_IPV4: u8 = 8;
-const MIN_PREFIX_IPV6: u8 = 16;
+/// SMTP, submission, submissions, POP3, POP3S, IMAP, IMAPS and Sieve: the ports that a ban closes.
+const MAIL_PORTS: [u16; 8] = [25, 465, 587, 110, 995, 143, 993, 4190];
 
 /// Why nothing was done. `org.banjour.Netfilter1.Error.…`
 #[derive(Debug, zbus::DBusError)]
@@ -39,173 +44,229 @@ pub enum Error {
     /// Any other error on the bus.
     #[zbus(error)]
     Bus(zbus::Error),
-    /// Not a source, or one that is never touched.
-    InvalidSource(String),
     /// Too many sources in one call.
     TooMany(String),
-    /// The kernel can't do this.
+    /// This host can't do it.
     Unsupported(String),
-    /// The kernel refuses.
+    /// The kernel refuses, or a program does.
     Failed(String),
 }
+
+/// What keeps banned sources out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// A table of our own, by nft(8).
+    Nftables,
+    /// A chain of our own by iptables(8) and ip6tables(8), and sets by ipset(8).
+    Iptables,
+}
+
+/// What is done with packets of banned sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rules {
+    /// On all ports, not on those of mail alone.
+    all_ports: bool,
+    /// They are told, instead of nothing.
+    reject: bool,
+}
+
+/// What the kernel holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Held {
+    /// The rules, in a text that is the same as long as nobody changes them.
+    rules: String,
+    sources: BTreeMap<IpNet, Duration>,
+}
+
+/// Packets and bytes.
+type Traffic = (u64, u64);
 
 /// Serves until nobody has called for a while.
 ///
 /// # Errors
 /// When there is no bus, or the name is not to be had.
-pub async fn run() -> zbus::Result<()> {
+pub async fn run(backend: Backend) -> zbus::Result<()> {
     let called = Arc::new(Notify::new());
     let helper = Helper {
+        backend,
         called: Arc::clone(&called),
+        turn: Mutex::default(),
     };
     let connection = zbus::connection::Builder::system()
         .serve_at(PATH, helper)
-        .name(NAME)
+        .name(backend.name())
         .build()
         .await?;
     while timeout(IDLE, called.notified()).await.is_ok() {}
     // A later call starts another helper; this one still answers those that are on their way to it.
-    connection.release_name(NAME).await?;
+    connection.release_name(backend.name()).await?;
     while timeout(LAST_CALLS, called.notified()).await.is_ok() {}
     Ok(())
 }
 
+/// Takes everything of banjour's out of the kernel, whichever backend put it there.
+///
+/// # Errors
+/// The first of what went wrong; the rest is taken out all the same.
+pub async fn clear() -> Result<(), Error> {
+    let mut end = Ok(());
+    for backend in [Backend::Nftables, Backend::Iptables] {
+        end = end.and(match backend.clear().await {
+            Err(Error::Unsupported(_)) => Ok(()),
+            cleared => cleared,
+        });
+    }
+    end
+}
+
 struct Helper {
+    backend: Backend,
     called: Arc<Notify>,
+    /// One change at a time.
+    turn: Mutex<()>,
 }
 
 #[zbus::interface(name = "org.banjour.Netfilter1")]
 impl Helper {
-    /// Ends the TCP connections that these sources, addresses or prefixes, have to the mail ports. Returns how many there
-    /// were.
-    fn disconnect(&self, sources: Vec<String>) -> Result<u32, Error> {
+    /// Keeps exactly these sources out, each until a time (µs since the epoch), in the place of all that was there, in
+    /// one step. Returns the rules that do it, as `List` shows them as long as nobody changes them, and the sources that
+    /// are not touched, with why.
+    #[zbus(out_args("rules", "refused"))]
+    async fn replace(
+        &self,
+        all_ports: bool,
+        reject: bool,
+        sources: Vec<(String, u64)>,
+    ) -> Result<(String, Vec<Refused>), Error> {
+        let _turn = self.turn().await;
+        let (sources, refused) = source::timed(sources)?;
+        let rules = Rules { all_ports, reject };
+        Ok((self.backend.replace(rules, &sources).await?, refused))
+    }
+
+    /// Lets sources in, those that are not kept out too, and then keeps others out, in one step. A source that is kept
+    /// out already and gets another time is named in both.
+    #[zbus(out_args("refused"))]
+    async fn apply(
+        &self,
+        removed: Vec<String>,
+        added: Vec<(String, u64)>,
+    ) -> Result<Vec<Refused>, Error> {
+        let _turn = self.turn().await;
+        let (removed, mut refused) = source::untimed(removed)?;
+        let (added, more) = source::timed(added)?;
+        refused.extend(more);
+        self.backend.apply(&removed, &added).await?;
+        Ok(refused)
+    }
+
+    /// The rules and the sources that the kernel holds, each until when.
+    #[zbus(out_args("rules", "sources"))]
+    async fn list(&self) -> Result<(String, Vec<(String, u64)>), Error> {
+        let _turn = self.turn().await;
+        let held = self.backend.list().await?;
+        Ok((held.rules, source::until(held.sources)))
+    }
+
+    /// How many packets and bytes of banned sources the kernel did not let in.
+    #[zbus(out_args("packets", "bytes"))]
+    async fn dropped(&self) -> Result<Traffic, Error> {
+        let _turn = self.turn().await;
+        self.backend.dropped().await
+    }
+
+    /// A netlink socket on which the kernel tells of every change of nftables (`NFNLGRP_NFTABLES`). All that it allows
+    /// is to listen.
+    async fn watch(&self) -> Result<OwnedFd, Error> {
+        let _turn = self.turn().await;
+        match self.backend {
+            Backend::Nftables => Ok(nftables::watch()?.into()),
+            Backend::Iptables => Err(Error::Unsupported("nobody tells of iptables".to_owned())),
+        }
+    }
+
+    /// Takes the rules and all sources out of the kernel.
+    async fn clear(&self) -> Result<(), Error> {
+        let _turn = self.turn().await;
+        self.backend.clear().await
+    }
+
+    /// Ends the TCP connections that these sources have to the mail ports. Returns how many there were, and the sources
+    /// that are not touched.
+    #[zbus(out_args("ended", "refused"))]
+    async fn disconnect(&self, sources: Vec<String>) -> Result<(u32, Vec<Refused>), Error> {
+        let _turn = self.turn().await;
+        let (sources, refused) = source::untimed(sources)?;
+        let ended = sockets::destroy(&sources).map_err(not_ended)?;
+        Ok((ended, refused))
+    }
+}
+
+impl Helper {
+    async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.called.notify_one();
-        let sources = check(sources, &own_addresses()?)?;
-        Ok(sockets::destroy(&sources)?)
+        self.turn.lock().await
     }
 }
 
-/// What the sources are, if none is one that must not be touched.
-fn check(sources: Vec<String>, own: &[IpAddr]) -> Result<Vec<IpNet>, Error> {
-    if sources.len() > MAX_SOURCES {
-        return Err(Error::TooMany(format!(
-            "{} sources are more than the {MAX_SOURCES} that one call may name",
-            sources.len()
-        )));
+/// Both backends have the same verbs. Sources come checked; none stands for more than one of them.
+impl Backend {
+    /// The name on the bus.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nftables => "org.banjour.Netfilter1",
+            Self::Iptables => "org.banjour.Iptables1",
+        }
     }
-    sources.into_iter().map(|text| source(&text, own)).collect()
-}
 
-fn source(text: &str, own: &[IpAddr]) -> Result<IpNet, Error> {
-    let refuse = |why: &str| Error::InvalidSource(format!("{:?} {why}", cut(text)));
-    let net: IpNet = text
-        .parse()
-        .or_else(|_| text.parse().map(|ip: IpAddr| ip.to_canonical().into()))
-        .map_err(|_| refuse("is neither an address nor a prefix"))?;
-    let shortest = match net {
-        IpNet::V4(_) => MIN_PREFIX_IPV4,
-        IpNet::V6(_) => MIN_PREFIX_IPV6,
-    };
-    if net.prefix_len() < shortest {
-        return Err(refuse("is too large a network"));
+    async fn replace(self, rules: Rules, sources: &[Timed]) -> Result<String, Error> {
+        match self {
+            Self::Nftables => nftables::replace(rules, sources).await,
+            Self::Iptables => iptables::replace(rules, sources).await,
+        }
     }
-    if matches!(net, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some()) {
-        return Err(refuse("is a network of IPv4, to be written as one"));
-    }
-    if net.addr().is_loopback() || net.addr().is_unspecified() || net.addr().is_multicast() {
-        return Err(refuse("is nobody out there"));
-    }
-    if own.iter().any(|address| net.contains(address)) {
-        return Err(refuse("is, or contains, an address of this host"));
-    }
-    Ok(net)
-}
 
-/// As much of a text as is worth repeating.
-fn cut(text: &str) -> String {
-    text.chars().take(64).collect()
-}
+    async fn apply(self, removed: &[IpNet], added: &[Timed]) -> Result<(), Error> {
+        match self {
+            Self::Nftables => nftables::apply(removed, added).await,
+            Self::Iptables => iptables::apply(removed, added).await,
+        }
+    }
 
-fn own_addresses() -> Result<Vec<IpAddr>, Error> {
-    let interfaces = getifaddrs()
-        .map_err(|e| Error::Failed(format!("cannot tell this host's addresses: {e}")))?;
-    let address = |interface: nix::ifaddrs::InterfaceAddress| {
-        let address = interface.address?;
-        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-    };
-    Ok(interfaces.filter_map(address).collect())
+    async fn list(self) -> Result<Held, Error> {
+        match self {
+            Self::Nftables => nftables::list().await,
+            Self::Iptables => iptables::list().await,
+        }
+    }
+
+    async fn dropped(self) -> Result<Traffic, Error> {
+        match self {
+            Self::Nftables => nftables::dropped().await,
+            Self::Iptables => iptables::dropped().await,
+        }
+    }
+
+    async fn clear(self) -> Result<(), Error> {
+        match self {
+            Self::Nftables => nftables::clear().await,
+            Self::Iptables => iptables::clear().await,
+        }
+    }
 }
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::Unsupported {
-            Self::Unsupported(
-                "this kernel can't end connections (CONFIG_INET_DIAG_DESTROY)".to_owned(),
-            )
-        } else {
-            Self::Failed(format!("the kernel refuses to end connections: {error}"))
-        }
+        Self::Failed(error.to_string())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sources_are_addresses_and_prefixes_out_there() {
-        let own = ["192.0.2.2", "2001:db8:1::2"].map(|address| address.parse().unwrap());
-        let check = |text: &str| check(vec![text.to_owned()], &own);
-        for (text, net) in [
-            ("198.51.100.1", "198.51.100.1/32"),
-            ("198.51.100.0/24", "198.51.100.0/24"),
-            ("10.0.0.0/8", "10.0.0.0/8"),
-            ("2001:db8::1", "2001:db8::1/128"),
-            ("2001:db8:2::/48", "2001:db8:2::/48"),
-            ("::ffff:198.51.100.1", "198.51.100.1/32"),
-        ] {
-            assert_eq!(check(text).unwrap(), [net.parse::<IpNet>().unwrap()]);
-        }
-        for (text, why) in [
-            ("", "neither"),
-            ("0", "neither"),
-            ("all", "neither"),
-            ("198.51.100.1 ", "neither"),
-            ("198.51.100.1/33", "neither"),
-            ("-198.51.100.1", "neither"),
-            ("0.0.0.0/0", "too large"),
-            ("::/0", "too large"),
-            ("198.0.0.0/7", "too large"),
-            ("::ffff:0:0/96", "of IPv4"),
-            ("::ffff:198.51.100.1/128", "of IPv4"),
-            ("127.0.0.1", "nobody"),
-            ("127.1.2.0/24", "nobody"),
-            ("::1", "nobody"),
-            ("0.0.0.0", "nobody"),
-            ("::", "nobody"),
-            ("224.0.0.1", "nobody"),
-            ("ff02::1", "nobody"),
-            ("192.0.2.2", "this host"),
-            ("192.0.2.0/24", "this host"),
-            ("2001:db8:1::/64", "this host"),
-        ] {
-            let error = check(text).unwrap_err();
-            let Error::InvalidSource(error) = error else {
-                panic!("{text}: {error}");
-            };
-            assert!(
-                error.contains(why) && error.contains(&format!("{text:?}")),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_call_names_no_more_than_its_bound() {
-        let sources = |n: usize| vec!["198.51.100.1".to_owned(); n];
-        assert!(check(sources(MAX_SOURCES), &[]).is_ok());
-        let error = check(sources(MAX_SOURCES + 1), &[]).unwrap_err();
-        assert!(matches!(error, Error::TooMany(_)), "{error}");
+fn not_ended(error: io::Error) -> Error {
+    if error.kind() == io::ErrorKind::Unsupported {
+        Error::Unsupported(
+            "this kernel can't end connections (CONFIG_INET_DIAG_DESTROY)".to_owned(),
+        )
+    } else {
+        Error::Failed(format!("the kernel refuses to end connections: {error}"))
     }
 }

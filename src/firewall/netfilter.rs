@@ -36,7 +36,7 @@ const INVALID_SOURCE: &str = "org.banjour.Netfilter1.Error.InvalidSource";
     default_path = "/org/banjour/Netfilter1"
 )]
 trait Netfilter {
-    fn disconnect(&self, sources: &[String]) -> zbus::Result<u32>;
+    fn disconnect(&self, sources: &[String]) -> zbus::Result<(u32, Vec<(String, String)>)>;
 }
 
 /// Sources whose connections are to be ended. There are never more than bans.

@@ -15,8 +15,7 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc::{ENOENT, EOPNOTSUPP};
 
-/// SMTP, submission, submissions, POP3, POP3S, IMAP, IMAPS and Sieve: the ports that a ban closes.
-const MAIL_PORTS: [u16; 8] = [25, 465, 587, 110, 995, 143, 993, 4190];
+use super::MAIL_PORTS;
 
 /// Ends the connections that these sources have to the mail ports, and says how many there were.
 ///
