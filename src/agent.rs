@@ -12,13 +12,13 @@ use anyhow::Context;
 use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::bus::{self, Error, Order};
 use crate::config::Config;
 use crate::filter::Finding;
-use crate::firewall::{self, Desired, Disconnections};
+use crate::firewall::{self, Backend, Desired, Disconnections};
 use crate::jail::before;
 use crate::journal::{self, Event, Start};
 use crate::state::{State, Writer};
@@ -51,6 +51,8 @@ struct Agent {
     problems: Problems,
     writer: Writer,
     journal: mpsc::Receiver<Event>,
+    /// Where the driver hears of other settings.
+    settings: watch::Sender<firewall::Settings>,
 }
 
 /// Runs until SIGTERM.
@@ -78,12 +80,16 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             )),
         );
     }
+    let holder = saved.holder;
+    let (settings, settings_out) = watch::channel(config.firewall);
     let keeper = Keeper::new(config, saved, desired.clone(), announcer);
 
     let (reports_in, mut reports) = mpsc::channel(REPORTS);
     let disconnections = Disconnections::default();
     let mut firewall = tokio::spawn(firewall::run(
         connection.clone(),
+        settings_out,
+        holder,
         desired,
         disconnections.clone(),
         reports_in,
@@ -100,6 +106,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         problems,
         writer,
         journal,
+        settings,
     };
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -124,9 +131,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             Some(order) = orders.recv() => agent.obey(order),
             _ = hangup.recv() => drop(agent.reload()),
             _ = tick.tick() => notify(&[NotifyState::Watchdog]),
-            Some(report) = reports.recv() => {
-                agent.problems.set(Kind::Firewall, report.err().map(|error| error.to_string()));
-            }
+            Some(report) = reports.recv() => agent.note(&report),
             end = &mut helper => break end.map_err(Into::into).and_then(|end| end.context("cannot call the helper")),
             Some(report) = ended.recv() => {
                 agent.problems.set(Kind::Connections, report.err().map(|error| error.to_string()));
@@ -175,6 +180,20 @@ impl Agent {
         }
     }
 
+    /// Takes in how things are with the firewall.
+    fn note(&mut self, report: &firewall::Report) {
+        let error = report.result.as_ref().err().map(ToString::to_string);
+        self.problems.set(Kind::Firewall, error);
+        self.problems.set(Kind::Disturbed, report.disturbed.clone());
+        let settings = &self.keeper.config().firewall;
+        let firewalld = report.backend == Some(Backend::Firewalld);
+        let ignored = firewalld && (settings.all_ports || settings.reject);
+        let text = "firewalld's policy \"banjour\" says what a ban closes and how, not the settings \"ports\" and \"reject\"; set firewall = \"nftables\", or copy /usr/lib/firewalld/policies/banjour.xml to /etc/firewalld/policies and change it";
+        self.problems
+            .set(Kind::Settings, ignored.then(|| text.to_owned()));
+        self.keeper.enforced(report);
+    }
+
     /// A caller that does not wait for its answer any more is none of our business.
     fn obey(&mut self, order: Order) {
         let keeper = &mut self.keeper;
@@ -212,6 +231,7 @@ impl Agent {
             }
         };
         self.problems.set(Kind::Config, None);
+        self.settings.send_replace(config.firewall);
         self.keeper.reconfigure(config);
         self.journal =
             read_journal(&self.root, &self.keeper).map_err(|e| Error::Failed(e.to_string()))?;

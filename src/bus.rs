@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use zbus::{Connection, connection};
 
 use crate::ban::JailName;
+use crate::firewall::Backend;
 use crate::log::LogControl;
 pub use error::{CallError, Error};
 use jail::Jail;
@@ -52,6 +53,10 @@ pub enum Order {
 /// The agent at a glance.
 #[derive(Debug)]
 pub struct Status {
+    /// Who keeps banned sources out.
+    pub firewall: Option<Backend>,
+    /// How many sources it keeps out.
+    pub in_force: u32,
     /// The jails' names.
     pub jails: Vec<String>,
     /// What degrades protection, and what to do about it.
@@ -103,6 +108,8 @@ pub enum Announcement {
     BanRemoved(String, JailName, &'static str),
     /// The property `Problems` has changed.
     Problems,
+    /// The property `Firewall` has changed.
+    Firewall,
     /// There is a new jail.
     JailNew(JailName),
     /// A jail is gone.
@@ -187,6 +194,13 @@ async fn emit(
                 .get()
                 .await
                 .problems_changed(manager.signal_emitter())
+                .await
+        }
+        Announcement::Firewall => {
+            manager
+                .get()
+                .await
+                .firewall_changed(manager.signal_emitter())
                 .await
         }
         Announcement::JailNew(name) => {

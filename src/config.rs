@@ -19,9 +19,10 @@ use serde::Deserialize;
 
 use crate::ban::JailName;
 use crate::filter::{self, Filter, Filters};
+use crate::firewall;
 use crate::jail::Rule;
-use crate::source::Source;
-use value::{Limit, Name};
+use crate::source::{Prefixes, Source};
+use value::{Firewall, Ipv4Prefix, Ipv6Prefix, Limit, Name, Ports};
 
 /// The settings as they are where nobody wrote any; `make install` puts them, commented out, into `/etc/banjour`.
 const DEFAULTS: &str = include_str!("config/banjour.toml");
@@ -37,6 +38,10 @@ const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 pub struct Config {
     /// Sources that are never banned.
     pub ignore: Vec<Source>,
+    /// How much of an address is the client.
+    pub prefixes: Prefixes,
+    /// Who keeps banned sources out, and how.
+    pub firewall: firewall::Settings,
     /// The jails that are enabled.
     pub jails: BTreeMap<JailName, JailConfig>,
     /// The filters that these jails use.
@@ -107,6 +112,11 @@ pub enum Error {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Fragment {
     ignore: Option<Vec<Source>>,
+    ipv4_prefix: Option<Ipv4Prefix>,
+    ipv6_prefix: Option<Ipv6Prefix>,
+    firewall: Option<Firewall>,
+    ports: Option<Ports>,
+    reject: Option<bool>,
     #[serde(default)]
     jail: BTreeMap<Name, JailFragment>,
 }
@@ -171,11 +181,26 @@ impl Config {
 
     fn from_files(root: &Path, files: Vec<(PathBuf, String)>) -> Result<Self, Error> {
         let mut ignore: Vec<Source> = Vec::new();
+        let mut prefixes = Prefixes::default();
+        let mut firewall = firewall::Settings::default();
         let mut merged: BTreeMap<Name, Merged> = BTreeMap::new();
         let defaults = (PathBuf::from("(defaults)"), DEFAULTS.to_owned());
         for (path, text) in std::iter::once(defaults).chain(files) {
             let fragment = parse(&path, &text)?;
             ignore = fragment.ignore.unwrap_or(ignore);
+            prefixes.ipv4 = fragment
+                .ipv4_prefix
+                .map_or(prefixes.ipv4, |prefix| prefix.0);
+            prefixes.ipv6 = fragment
+                .ipv6_prefix
+                .map_or(prefixes.ipv6, |prefix| prefix.0);
+            if let Some(backend) = fragment.firewall {
+                firewall.backend = backend.into();
+            }
+            if let Some(ports) = fragment.ports {
+                firewall.all_ports = matches!(ports, Ports::All);
+            }
+            firewall.reject = fragment.reject.unwrap_or(firewall.reject);
             for (name, over) in fragment.jail {
                 merged.entry(name).or_default().lay_over(over, &path);
             }
@@ -217,6 +242,8 @@ impl Config {
         }
         Ok(Self {
             ignore,
+            prefixes,
+            firewall,
             jails,
             filters: Arc::new(filters),
         })

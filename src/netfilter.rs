@@ -197,7 +197,7 @@ impl Helper {
     async fn disconnect(&self, sources: Vec<String>) -> Result<(u32, Vec<Refused>), Error> {
         let _turn = self.turn().await;
         let (sources, refused) = source::untimed(sources)?;
-        let ended = sockets::destroy(&sources).map_err(not_ended)?;
+        let ended = sockets::destroy(&sources).map_err(|e| not_ended(&e))?;
         Ok((ended, refused))
     }
 }
@@ -261,7 +261,7 @@ impl From<io::Error> for Error {
     }
 }
 
-fn not_ended(error: io::Error) -> Error {
+fn not_ended(error: &io::Error) -> Error {
     if error.kind() == io::ErrorKind::Unsupported {
         Error::Unsupported(
             "this kernel can't end connections (CONFIG_INET_DIAG_DESTROY)".to_owned(),

@@ -122,7 +122,8 @@ pub fn run(
         }
         let evidence = |finding: &Finding| matches!(finding, Finding::Evidence(_));
         findings.matched += u64::from(found.iter().any(evidence));
-        for finding in found.drain(..) {
+        for mut finding in found.drain(..) {
+            finding.widen(config.prefixes);
             match finding {
                 Finding::Evidence(evidence) => {
                     all.observe(&evidence);

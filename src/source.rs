@@ -21,6 +21,25 @@ pub struct NotASource(String);
 /// Longest text that can be a prefix: an IPv6 address in full with an IPv4 tail, and `/128`.
 const MAX_TEXT: usize = 50;
 
+/// The shortest prefixes that are banned: no provider's network is larger, and a slip of the pen is.
+const MIN_PREFIX_IPV4: u8 = 8;
+const MIN_PREFIX_IPV6: u8 = 16;
+
+/// Addresses with this much in common are one client. Providers give each customer a /64 of IPv6 or more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefixes {
+    /// The prefix length for IPv4.
+    pub ipv4: u8,
+    /// The prefix length for IPv6.
+    pub ipv6: u8,
+}
+
+impl Default for Prefixes {
+    fn default() -> Self {
+        Self { ipv4: 32, ipv6: 64 }
+    }
+}
+
 impl Source {
     /// Whether every address of `other` is one of this source's.
     #[must_use]
@@ -32,6 +51,36 @@ impl Source {
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
         self.contains(other) || other.contains(self)
+    }
+
+    /// The prefixes around this source, the nearest first.
+    pub fn around(self) -> impl Iterator<Item = Self> {
+        std::iter::successors(self.0.supernet(), IpNet::supernet).map(Self)
+    }
+
+    /// The network that an address stands for, at these prefix lengths. A prefix stands for itself.
+    #[must_use]
+    pub fn network(self, prefixes: Prefixes) -> Self {
+        let length = if self.is_ipv4() {
+            prefixes.ipv4
+        } else {
+            prefixes.ipv6
+        };
+        if self.0.prefix_len() < self.0.max_prefix_len() {
+            return self;
+        }
+        IpNet::new(self.0.addr(), length).map_or(self, Self::from)
+    }
+
+    /// Whether this is more than anybody could mean to ban.
+    #[must_use]
+    pub fn is_too_large(self) -> bool {
+        let shortest = if self.is_ipv4() {
+            MIN_PREFIX_IPV4
+        } else {
+            MIN_PREFIX_IPV6
+        };
+        self.0.prefix_len() < shortest
     }
 
     /// Whether this is IPv4.
@@ -140,6 +189,23 @@ mod tests {
             let error = text.parse::<Source>().unwrap_err().to_string();
             assert!(error.len() < 200 && !error.contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn an_address_stands_for_its_network() {
+        let prefixes = Prefixes { ipv4: 24, ipv6: 64 };
+        for (text, network) in [
+            ("192.0.2.7", "192.0.2.0/24"),
+            ("192.0.2.0/30", "192.0.2.0/30"),
+            ("2001:db8::7", "2001:db8::/64"),
+            ("2001:db8::/120", "2001:db8::/120"),
+        ] {
+            let source: Source = text.parse().unwrap();
+            assert_eq!(source.network(prefixes).to_string(), network);
+        }
+        let around: Vec<_> = "192.0.2.7".parse::<Source>().unwrap().around().collect();
+        assert_eq!(around.len(), 32);
+        assert_eq!(around[7].to_string(), "192.0.2.0/24");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row, Transaction, params};
 
 use crate::ban::{Ban, JailName};
+use crate::firewall::Backend;
 use crate::journal::Position;
 use crate::source::Source;
 pub use writer::Writer;
@@ -21,7 +22,7 @@ pub use writer::Writer;
 const FILE: &str = "banjour.db";
 
 /// `PRAGMA user_version`: another number is another schema.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 
 /// Times are microseconds since the epoch. `settled`: attempts up to then were dealt with by a ban or forgiven.
 const SCHEMA: &str = "
@@ -29,6 +30,11 @@ const SCHEMA: &str = "
     CREATE TABLE settled (source TEXT, jail TEXT, until INTEGER, PRIMARY KEY (source, jail)) WITHOUT ROWID;
     CREATE TABLE jail (name TEXT PRIMARY KEY, failed INTEGER, banned INTEGER) WITHOUT ROWID;
     CREATE TABLE position (id INTEGER PRIMARY KEY CHECK (id = 0), cursor TEXT, at INTEGER);
+";
+
+/// From version 1 on.
+const HOLDER: &str = "
+    CREATE TABLE holder (id INTEGER PRIMARY KEY CHECK (id = 0), firewall TEXT);
 ";
 
 /// A source in a jail.
@@ -54,6 +60,8 @@ pub struct Saved {
     pub settled: Vec<(Key, Timestamp)>,
     /// The jails' counters.
     pub totals: BTreeMap<JailName, Totals>,
+    /// Who kept banned sources out.
+    pub holder: Option<Backend>,
 }
 
 /// What is to be saved; the newest word on each thing.
@@ -67,6 +75,8 @@ pub struct Changes {
     pub settled: BTreeMap<Key, Timestamp>,
     /// See [`Saved::totals`].
     pub totals: BTreeMap<JailName, Totals>,
+    /// Somebody else keeps banned sources out.
+    pub holder: Option<Backend>,
 }
 
 /// The state can't be read or written.
@@ -123,10 +133,8 @@ impl State {
         db.pragma_update(None, "synchronous", "NORMAL")?;
         match db.pragma_query_value(None, "user_version", |row| row.get(0))? {
             SCHEMA_VERSION => {}
-            0 => {
-                db.execute_batch(SCHEMA)?;
-                db.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            }
+            1 => upgrade(&db, HOLDER)?,
+            0 => upgrade(&db, &[SCHEMA, HOLDER].concat())?,
             other => return Err(Error::Version(other)),
         }
         let state = Self { db };
@@ -162,6 +170,12 @@ impl State {
             let cursor = row.get(0)?;
             Ok(time(row.get(1)?).map(|at| Position { cursor, at }))
         };
+        let holder = |row: &Row<'_>| -> rusqlite::Result<_> {
+            let name: String = row.get(0)?;
+            Ok(Backend::ALL
+                .into_iter()
+                .find(|backend| backend.as_str() == name))
+        };
         Ok(Saved {
             position: self
                 .rows("SELECT cursor, at FROM position", "position", position)?
@@ -176,6 +190,9 @@ impl State {
                 .rows("SELECT name, failed, banned FROM jail", "jail", totals)?
                 .into_iter()
                 .collect(),
+            holder: self
+                .rows("SELECT firewall FROM holder", "holder", holder)?
+                .pop(),
         })
     }
 
@@ -247,7 +264,17 @@ fn write(to: &Transaction<'_>, changes: &Changes) -> rusqlite::Result<()> {
         to.prepare_cached("INSERT OR REPLACE INTO position VALUES (0, ?, ?)")?
             .execute(params![position.cursor, position.at.as_microsecond()])?;
     }
+    if let Some(holder) = changes.holder {
+        to.prepare_cached("INSERT OR REPLACE INTO holder VALUES (0, ?)")?
+            .execute([holder.as_str()])?;
+    }
     Ok(())
+}
+
+fn upgrade(db: &Connection, schema: &str) -> rusqlite::Result<()> {
+    db.execute_batch(&format!(
+        "BEGIN; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
+    ))
 }
 
 impl Changes {
@@ -255,6 +282,7 @@ impl Changes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.position.is_none()
+            && self.holder.is_none()
             && self.bans.is_empty()
             && self.settled.is_empty()
             && self.totals.is_empty()
@@ -301,87 +329,4 @@ fn set_aside(path: &Path) -> Result<PathBuf, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn changes() -> Changes {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let key = |source: &str| (source.parse().unwrap(), JailName::from("dovecot"));
-        let ban = |source: &str| {
-            let (source, jail) = key(source);
-            Ban {
-                source,
-                jail,
-                since: at(1),
-                until: at(2),
-            }
-        };
-        Changes {
-            position: Some(Position {
-                cursor: "s=1;i=2".to_owned(),
-                at: at(3),
-            }),
-            bans: [
-                (key("192.0.2.7"), Some(ban("192.0.2.7"))),
-                (key("2001:db8::/64"), Some(ban("2001:db8::/64"))),
-            ]
-            .into(),
-            settled: [(key("192.0.2.7"), at(2))].into(),
-            totals: [(
-                "dovecot".into(),
-                Totals {
-                    failed: 7,
-                    banned: 2,
-                },
-            )]
-            .into(),
-        }
-    }
-
-    #[test]
-    fn what_is_saved_is_there_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let (mut state, empty, _) = State::open(directory.path()).unwrap();
-        assert_eq!(empty, Saved::default());
-        let changes = changes();
-        state.save(&changes).unwrap();
-        state
-            .save(&Changes {
-                bans: [(("2001:db8::/64".parse().unwrap(), "dovecot".into()), None)].into(),
-                ..Changes::default()
-            })
-            .unwrap();
-        drop(state);
-        let (_, saved, aside) = State::open(directory.path()).unwrap();
-        assert_eq!(aside, None);
-        assert_eq!(saved.position, changes.position);
-        assert_eq!(
-            saved
-                .bans
-                .iter()
-                .map(|ban| ban.source.to_string())
-                .collect::<Vec<_>>(),
-            ["192.0.2.7"]
-        );
-        assert_eq!(saved.settled.len(), 1);
-        assert_eq!(saved.totals, changes.totals);
-    }
-
-    #[test]
-    fn a_damaged_file_is_kept_aside() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(
-            directory.path().join(FILE),
-            "this is no database, it is 42 bytes of text".repeat(100),
-        )
-        .unwrap();
-        let (mut state, saved, aside) = State::open(directory.path()).unwrap();
-        assert_eq!(saved, Saved::default());
-        assert!(
-            fs::read_to_string(aside.unwrap())
-                .unwrap()
-                .starts_with("this is no database")
-        );
-        state.save(&changes()).unwrap();
-    }
-}
+mod tests;

@@ -6,6 +6,8 @@
 
 #[path = "agent/attempts.rs"]
 mod attempts;
+#[path = "agent/backend.rs"]
+mod backend;
 #[path = "agent/bus.rs"]
 mod bus;
 #[path = "agent/command.rs"]

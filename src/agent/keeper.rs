@@ -1,9 +1,10 @@
 //! The jails and the bans, and what follows from a change of them: the firewall's desired set, what is to be saved, what
 //! the bus and the journal hear.
 
+mod lift;
 mod orders;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,42 +16,16 @@ use crate::ban::{Ban, Bans, JailName};
 use crate::bus::{Announcement, Announcer};
 use crate::config::Config;
 use crate::filter::{Evidence, Finding, Trouble};
-use crate::firewall::Desired;
+use crate::firewall::{Backend, Desired, Report};
 use crate::jail::{Decision, Jail};
 use crate::journal::{Batch, Position};
 use crate::log::id;
 use crate::source::Source;
 use crate::state::{Changes, Saved, Totals};
+use lift::Reason;
 
 /// Where nobody attacks, the journal's position is saved when it has moved on by this much.
 const POSITION_INTERVAL: Duration = Duration::from_mins(10);
-
-/// Why a ban ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
-    /// Its time was over.
-    Expired,
-    /// An admin lifted it.
-    Unbanned,
-    /// Its jail is not in the configuration any more.
-    JailRemoved,
-    /// The configuration says that this source is never banned.
-    Ignored,
-    /// There were too many bans, and this one would have ended first.
-    Limit,
-}
-
-impl Reason {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Unbanned => "unbanned",
-            Self::JailRemoved => "jail-removed",
-            Self::Ignored => "ignored",
-            Self::Limit => "limit",
-        }
-    }
-}
 
 pub(super) struct Keeper {
     config: Config,
@@ -62,6 +37,9 @@ pub(super) struct Keeper {
     position_saved: Timestamp,
     changes: Changes,
     desired: Desired,
+    /// Who keeps banned sources out, and how many.
+    holder: Option<Backend>,
+    in_force: usize,
     announcer: Announcer,
 }
 
@@ -78,6 +56,7 @@ impl Keeper {
             bans,
             settled,
             totals,
+            holder: _,
         } = saved;
         let mut keeper = Self {
             jails: config
@@ -94,6 +73,8 @@ impl Keeper {
             position,
             changes: Changes::default(),
             desired,
+            holder: None,
+            in_force: 0,
             announcer,
         };
         for ((source, jail), until) in settled {
@@ -107,8 +88,9 @@ impl Keeper {
         // Before the firewall hears of any, those go that ended, or lost their ground, while no agent ran.
         keeper.expire(Timestamp::now());
         keeper.lift_groundless();
-        let sources: BTreeSet<Source> = keeper.bans.iter().map(|ban| ban.source).collect();
-        keeper.desired.change(|desired| *desired = sources);
+        for ban in keeper.bans.iter() {
+            keeper.enforce(ban.source);
+        }
         keeper
     }
 
@@ -132,8 +114,9 @@ impl Keeper {
     }
 
     /// Takes in what the journal says.
-    pub(super) fn take(&mut self, batch: Batch) {
-        for finding in &batch.findings {
+    pub(super) fn take(&mut self, mut batch: Batch) {
+        for finding in &mut batch.findings {
+            finding.widen(self.config.prefixes);
             match finding {
                 Finding::Evidence(evidence) => self.weigh(evidence, batch.again),
                 Finding::Trouble(trouble) => self.excuse(trouble, batch.again),
@@ -243,15 +226,14 @@ impl Keeper {
             Arc::clone(&ban.jail),
             usec(ban.until),
         ));
-        self.desired.change(|sources| {
-            sources.insert(ban.source);
-        });
         self.changes
             .bans
             .insert((ban.source, Arc::clone(&ban.jail)), Some(ban.clone()));
+        let source = ban.source;
         if let Some(displaced) = self.bans.insert(ban) {
             self.ended(&[displaced], Reason::Limit);
         }
+        self.enforce(source);
     }
 
     fn settle(&mut self, source: Source, jail: &JailName, until: Timestamp) {
@@ -263,55 +245,27 @@ impl Keeper {
             .insert((source, Arc::clone(jail)), until);
     }
 
-    /// What follows when bans are out of force.
-    fn ended(&mut self, bans: &[Ban], reason: Reason) {
-        for ban in bans {
+    /// Has a source kept out as long as the longest of its bans lasts, or no more.
+    fn enforce(&self, source: Source) {
+        let until = self.bans.of_source(source).map(|ban| ban.until).max();
+        self.desired.set(source, until);
+    }
+
+    /// Takes in what the firewall holds.
+    pub(super) fn enforced(&mut self, report: &Report) {
+        self.in_force = report.in_force;
+        if report.backend == self.holder || report.result.is_err() {
+            return;
+        }
+        self.holder = report.backend;
+        self.changes.holder = report.backend;
+        self.announcer.say(Announcement::Firewall);
+        if let Some(holder) = self.holder {
             tracing::info!(
-                MESSAGE_ID = id::UNBAN,
-                BANJOUR_ACTION = "unban",
-                BANJOUR_SOURCE = %ban.source,
-                BANJOUR_JAIL = %ban.jail,
-                BANJOUR_REASON = reason.as_str(),
-                "lifted the ban of {} in jail {}: {}",
-                ban.source,
-                ban.jail,
-                reason.as_str()
+                BANJOUR_ACTION = "firewall",
+                "{holder} keeps banned sources out"
             );
-            let removed = Announcement::BanRemoved(
-                ban.source.to_string(),
-                Arc::clone(&ban.jail),
-                reason.as_str(),
-            );
-            self.announcer.say(removed);
-            self.changes
-                .bans
-                .insert((ban.source, Arc::clone(&ban.jail)), None);
         }
-        let free: Vec<Source> = bans
-            .iter()
-            .map(|ban| ban.source)
-            .filter(|s| self.bans.of_source(*s).next().is_none())
-            .collect();
-        if !free.is_empty() {
-            self.desired.change(|sources| {
-                for source in free {
-                    sources.remove(&source);
-                }
-            });
-        }
-    }
-
-    /// Lifts the bans whose time is over.
-    pub(super) fn expire(&mut self, now: Timestamp) {
-        let ended = self.bans.expire(now);
-        self.ended(&ended, Reason::Expired);
-    }
-
-    /// How long until the next ban ends.
-    pub(super) fn until_next_end(&self, now: Timestamp) -> Duration {
-        self.bans.next_end().map_or(Duration::MAX, |end| {
-            end.duration_since(now).try_into().unwrap_or_default()
-        })
     }
 
     /// Takes another configuration into force. Bans and counters stay, except where they lose their ground.
@@ -342,30 +296,6 @@ impl Keeper {
     /// The journal is about to be read again from before the position.
     pub(super) fn read_again(&mut self) {
         self.jails.values_mut().for_each(Jail::read_again);
-    }
-
-    /// Lifts the bans that the configuration does not allow any more.
-    fn lift_groundless(&mut self) {
-        let mut lost = BTreeMap::<&'static str, (Reason, Vec<Ban>)>::new();
-        for ban in self.bans.iter() {
-            let reason = if !self.jails.contains_key(&ban.jail) {
-                Reason::JailRemoved
-            } else if self.config.ignores(ban.source) {
-                Reason::Ignored
-            } else {
-                continue;
-            };
-            lost.entry(reason.as_str())
-                .or_insert((reason, Vec::new()))
-                .1
-                .push(ban);
-        }
-        for (reason, bans) in lost.into_values() {
-            for ban in &bans {
-                self.bans.remove(ban.source, Some(&ban.jail));
-            }
-            self.ended(&bans, reason);
-        }
     }
 }
 

@@ -30,6 +30,10 @@ pub(super) enum Kind {
     Journal,
     /// Bans are not in force.
     Firewall,
+    /// Somebody changes what the firewall holds.
+    Disturbed,
+    /// The firewall does not do what the settings say.
+    Settings,
     /// Banned clients keep the connections that they have.
     Connections,
     /// The mail server can't check passwords.

@@ -6,6 +6,7 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Connection, interface};
 
 use super::{BanRow, CallError, Error, Order, Status, ask};
+use crate::firewall::{self, Backend};
 use crate::polkit::{Action, authorize};
 
 /// The object at [`PATH`].
@@ -61,6 +62,21 @@ impl Manager {
         Ok(ask(&self.orders, |reply| Order::ListBans(None, reply)).await?)
     }
 
+    #[zbus(out_args("counted", "packets", "bytes"))]
+    async fn dropped(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(bool, u64, u64), CallError> {
+        authorize(connection, &header, Action::Read).await?;
+        let Some(firewall) = self.status().await?.firewall else {
+            return Ok((false, 0, 0));
+        };
+        let dropped = firewall::dropped(connection, firewall).await;
+        let dropped = dropped.map_err(|e| Error::Failed(e.to_string()))?;
+        Ok(dropped.map_or((false, 0, 0), |(packets, bytes)| (true, packets, bytes)))
+    }
+
     async fn reload(
         &self,
         #[zbus(header)] header: Header<'_>,
@@ -92,10 +108,15 @@ impl Manager {
         env!("CARGO_PKG_VERSION")
     }
 
-    #[zbus(property(emits_changed_signal = "const"))]
-    #[allow(clippy::unused_self, reason = "zbus wants a method")]
-    fn firewall(&self) -> &'static str {
-        "firewalld"
+    #[zbus(property)]
+    async fn firewall(&self) -> zbus::fdo::Result<&'static str> {
+        let firewall = self.status().await?.firewall;
+        Ok(firewall.map_or("", Backend::as_str))
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn in_force(&self) -> zbus::fdo::Result<u32> {
+        Ok(self.status().await?.in_force)
     }
 
     #[zbus(property)]

@@ -15,6 +15,7 @@ pub trait Manager {
     #[zbus(allow_interactive_auth)]
     fn unban(&self, source: &str, jail: &str, flags: u64) -> zbus::Result<u32>;
     fn list_bans(&self) -> zbus::Result<Vec<BanRow>>;
+    fn dropped(&self) -> zbus::Result<(bool, u64, u64)>;
     #[zbus(allow_interactive_auth)]
     fn reload(&self) -> zbus::Result<()>;
 
@@ -22,6 +23,8 @@ pub trait Manager {
     fn version(&self) -> zbus::Result<String>;
     #[zbus(property)]
     fn firewall(&self) -> zbus::Result<String>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn in_force(&self) -> zbus::Result<u32>;
     #[zbus(property)]
     fn jails(&self) -> zbus::Result<Vec<String>>;
     #[zbus(property)]

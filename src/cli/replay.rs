@@ -86,7 +86,7 @@ fn usec(at: Timestamp) -> i64 {
 fn as_json(findings: &Findings) -> Value {
     let sources = findings.sources.iter().map(|(source, seen)| {
         json!({
-            "address": source,
+            "source": source,
             "failures": seen.failures,
             "successes": seen.successes,
             "users": seen.users,

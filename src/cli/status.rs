@@ -52,16 +52,27 @@ async fn overview(
         jails.push(Jail::fetch(connection, &name).await?);
     }
     let bans = manager.list_bans().await?;
+    let in_force = manager.in_force().await?;
+    // Who can't tell, for whatever reason, is a problem elsewhere.
+    let dropped = manager.dropped().await.ok();
+    let dropped = dropped.and_then(|(counted, packets, bytes)| counted.then_some((packets, bytes)));
     if json {
         return text::print_json(&json!({
             "version": version,
             "firewall": firewall,
+            "in_force": in_force,
+            "dropped": dropped.map(|(packets, bytes)| json!({"packets": packets, "bytes": bytes})),
             "problems": problems,
             "jails": jails.iter().map(Jail::json).collect::<Vec<_>>(),
             "bans": bans.iter().map(ban_json).collect::<Vec<_>>(),
         }));
     }
-    let mut out = format!("banjour {version}, firewall: {firewall}\n");
+    let shown = if firewall.is_empty() {
+        "none"
+    } else {
+        &firewall
+    };
+    let mut out = format!("banjour {version}, firewall: {shown}\n");
     if problems.is_empty() {
         out += "protecting; no problems\n";
     }
@@ -70,6 +81,12 @@ async fn overview(
             .iter()
             .map(|problem| format!("PROBLEM: {problem}\n")),
     );
+    let dropped = match dropped {
+        Some((packets, bytes)) => format!("{packets} ({bytes} bytes)"),
+        None => "not counted".to_owned(),
+    };
+    let kept_out = format!("sources kept out: {in_force}; packets dropped: {dropped}\n");
+    out += &kept_out;
     let rows: Vec<_> = jails.iter().map(Jail::row).collect();
     out += "\n";
     out += &text::table(

@@ -96,7 +96,21 @@ fn an_error_is_one_line_with_file_key_value_and_what_is_allowed() {
     for (text, expected) in [
         (
             "\nignor = 1",
-            "etc/banjour/banjour.toml:2: ignor: unknown field `ignor`, expected `ignore` or `jail`",
+            "etc/banjour/banjour.toml:2: ignor: unknown field `ignor`, expected one of `ignore`, `ipv4-prefix`, \
+             `ipv6-prefix`, `firewall`, `ports`, `reject`, `jail`",
+        ),
+        (
+            "firewall = \"ufw\"",
+            "etc/banjour/banjour.toml:1: firewall: unknown variant `ufw`, expected one of `auto`, `firewalld`, \
+             `nftables`, `iptables`",
+        ),
+        (
+            "ipv6-prefix = 60",
+            "etc/banjour/banjour.toml:1: ipv6-prefix: 60 is not one of 128, 64, 56, 48",
+        ),
+        (
+            "ports = \"25\"",
+            "etc/banjour/banjour.toml:1: ports: unknown variant `25`, expected `mail` or `all`",
         ),
         (
             "ignore = [\"::1\", \"mail.example\"]",

@@ -7,6 +7,8 @@ use jiff::SpanRelativeTo;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
+use crate::firewall::Backend;
+
 /// Shortest span of time.
 const MIN_TIME: Duration = Duration::from_secs(1);
 
@@ -24,6 +26,32 @@ pub(super) struct Limit(pub NonZeroU32);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span(pub Duration);
 
+/// Which firewall.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Firewall {
+    Auto,
+    Firewalld,
+    Nftables,
+    Iptables,
+}
+
+/// What a ban closes.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Ports {
+    Mail,
+    All,
+}
+
+/// Lengths for which the firewall has quick sets; more than a /24 or /48 is no client any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ipv4Prefix(pub u8);
+
+/// The same for IPv6.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ipv6Prefix(pub u8);
+
 /// A jail's name. It is shown in many places, and is part of a D-Bus path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name(pub String);
@@ -38,6 +66,40 @@ impl Default for Span {
     fn default() -> Self {
         Self(Duration::from_hours(1))
     }
+}
+
+impl From<Firewall> for Option<Backend> {
+    fn from(firewall: Firewall) -> Self {
+        match firewall {
+            Firewall::Auto => None,
+            Firewall::Firewalld => Some(Backend::Firewalld),
+            Firewall::Nftables => Some(Backend::Nftables),
+            Firewall::Iptables => Some(Backend::Iptables),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Ipv4Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        one_of(deserializer, &[32, 24]).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ipv6Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        one_of(deserializer, &[128, 64, 56, 48]).map(Self)
+    }
+}
+
+fn one_of<'de, D: Deserializer<'de>>(deserializer: D, allowed: &[u8]) -> Result<u8, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    let known = allowed
+        .iter()
+        .find(|allowed| i64::from(**allowed) == number);
+    known.copied().ok_or_else(|| {
+        let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
+        de::Error::custom(format!("{number} is not one of {}", allowed.join(", ")))
+    })
 }
 
 impl<'de> Deserialize<'de> for Limit {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::source::Source;
+use crate::source::{Prefixes, Source};
 use crate::tally::Witness;
 
 /// What one entry says.
@@ -15,6 +15,19 @@ pub enum Finding {
     Evidence(Evidence),
     /// Of the server's own authentication.
     Trouble(Trouble),
+}
+
+impl Finding {
+    /// From now on it speaks of the network that the client's address stands for.
+    pub fn widen(&mut self, prefixes: Prefixes) {
+        let source = match self {
+            Self::Evidence(evidence) => Some(&mut evidence.source),
+            Self::Trouble(trouble) => trouble.client.as_mut().map(|client| &mut client.source),
+        };
+        if let Some(source) = source {
+            *source = source.network(prefixes);
+        }
+    }
 }
 
 /// What one entry says of somebody's login.

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::ready;
 use futures_util::{Stream, StreamExt, stream};
 use zbus::fdo::{self, DBusProxy};
 use zbus::names::BusName;
 use zbus::proxy::CacheProperties;
-use zbus::{Connection, MatchRule, MessageStream};
+use zbus::{Connection, MatchRule, Message, MessageStream};
 
+use super::{Backend, Error};
 use crate::source::Source;
 
 const SERVICE: &str = "org.fedoraproject.FirewallD1";
@@ -22,25 +24,12 @@ const POLICY: &str = "banjour";
 /// some 7 µs × n, and setting all of them 70 µs × n.
 const BULK: usize = 10;
 
-/// What keeps a ban from being in force.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// Nobody owns firewalld's name on the bus.
-    #[error(
-        "firewalld does not run, so that no ban is in force; run \"systemctl start firewalld\""
-    )]
-    Absent,
-    /// firewalld does not know our sets, or not the policy that drops their members.
-    #[error(
-        "firewalld has not loaded banjour's sets and policy, so that no ban is in force; run \"firewall-cmd --reload\""
-    )]
-    SetsMissing,
-    /// It does not answer.
-    #[error("firewalld does not answer, so that new bans are not in force")]
-    Hangs,
-    /// It answered with an error.
-    #[error("firewalld refuses, so that new bans are not in force: {0}")]
-    Refused(String),
+/// What firewalld tells of itself.
+pub(super) enum Event {
+    /// A start, an end, a reload: the sets may be other than we left them.
+    Reset,
+    /// An entry of one of our sets came (`true`) or went.
+    Entry(Source, bool),
 }
 
 #[zbus::proxy(
@@ -89,53 +78,43 @@ impl<'a> Firewalld<'a> {
         Ok(Self { bus, ipset, policy })
     }
 
-    /// An item for each event after which the sets may be other than we left them: a start, an end, a reload.
-    pub(super) async fn events(&self) -> zbus::Result<impl Stream<Item = ()> + Unpin + use<'a>> {
+    pub(super) async fn events(&self) -> zbus::Result<impl Stream<Item = Event> + Unpin + use<'a>> {
         let owner = self
             .bus
             .receive_name_owner_changed_with_args(&[(0, SERVICE)])
             .await?
-            .map(|_| ());
-        let reload = MatchRule::builder()
+            .map(|_| Event::Reset);
+        let signals = MatchRule::builder()
             .msg_type(zbus::message::Type::Signal)
             .sender(SERVICE)
-            .interface(SERVICE)
-            .member("Reloaded")
             .build()?;
-        let reloaded = MessageStream::for_match_rule(reload, self.bus.inner().connection(), None)
+        let signals = MessageStream::for_match_rule(signals, self.bus.inner().connection(), None)
             .await?
-            .map(|_| ());
-        Ok(stream::select(owner, reloaded))
+            .filter_map(|signal| ready(signal.ok().as_ref().and_then(event)));
+        Ok(stream::select(owner, signals))
+    }
+
+    /// Whether it runs.
+    pub(super) async fn runs(&self) -> Result<bool, Error> {
+        let name = BusName::try_from(SERVICE).map_err(|e| refused(e.to_string()))?;
+        let owned = self.bus.name_has_owner(name).await;
+        owned.map_err(|e| refused(e.to_string()))
     }
 
     /// The members of both sets, if they have an effect.
     pub(super) async fn read(&self) -> Result<BTreeSet<Source>, Error> {
-        let name = BusName::try_from(SERVICE).map_err(|e| Error::Refused(e.to_string()))?;
-        if !self
-            .bus
-            .name_has_owner(name)
-            .await
-            .map_err(|e| Error::Refused(e.to_string()))?
-        {
+        if !self.runs().await? {
             return Err(Error::Absent);
         }
-        if !self
-            .policy
-            .get_policies()
-            .await?
-            .iter()
-            .any(|policy| policy == POLICY)
-        {
+        let policies = self.policy.get_policies().await?;
+        if !policies.iter().any(|policy| policy == POLICY) {
             return Err(Error::SetsMissing);
         }
         let mut members = BTreeSet::new();
         for (set, _) in SETS {
             for entry in self.ipset.get_entries(set).await? {
-                members.insert(
-                    entry
-                        .parse()
-                        .map_err(|e| Error::Refused(format!("set {set}: {e}")))?,
-                );
+                let source = entry.parse();
+                members.insert(source.map_err(|e| refused(format!("set {set}: {e}")))?);
             }
         }
         Ok(members)
@@ -178,10 +157,31 @@ impl<'a> Firewalld<'a> {
     }
 }
 
+/// What a signal of firewalld's tells, if it matters.
+fn event(signal: &Message) -> Option<Event> {
+    let header = signal.header();
+    let member = header.member()?.as_str();
+    if member == "Reloaded" {
+        return Some(Event::Reset);
+    }
+    let came = match member {
+        "EntryAdded" => true,
+        "EntryRemoved" => false,
+        _ => return None,
+    };
+    let (set, entry): (String, String) = signal.body().deserialize().ok()?;
+    let ours = SETS.iter().any(|(ours, _)| *ours == set);
+    Some(Event::Entry(entry.parse().ok().filter(|_| ours)?, came))
+}
+
+fn refused(text: String) -> Error {
+    Error::Refused(Backend::Firewalld, text)
+}
+
 /// firewalld's exceptions come as text that begins with a code.
 fn tolerate(code: &str, result: zbus::Result<()>) -> Result<(), Error> {
     match result.map_err(Error::from) {
-        Err(Error::Refused(text)) if text.starts_with(code) => Ok(()),
+        Err(Error::Refused(_, text)) if text.starts_with(code) => Ok(()),
         result => result,
     }
 }
@@ -191,16 +191,16 @@ impl From<zbus::Error> for Error {
         match error {
             zbus::Error::FDO(error) => match *error {
                 fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => Self::Absent,
-                fdo::Error::NoReply(_) | fdo::Error::Timeout(_) => Self::Hangs,
-                error => Self::Refused(error.to_string()),
+                fdo::Error::NoReply(_) | fdo::Error::Timeout(_) => Self::Hangs(Backend::Firewalld),
+                error => refused(error.to_string()),
             },
             zbus::Error::MethodError(_, Some(text), _) if text.starts_with("INVALID_IPSET") => {
                 Self::SetsMissing
             }
             zbus::Error::MethodError(name, text, _) => {
-                Self::Refused(text.unwrap_or_else(|| name.to_string()))
+                refused(text.unwrap_or_else(|| name.to_string()))
             }
-            error => Self::Refused(error.to_string()),
+            error => refused(error.to_string()),
         }
     }
 }

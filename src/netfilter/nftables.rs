@@ -13,7 +13,9 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use nix::sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket};
+use nix::sys::socket::{
+    AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -40,9 +42,19 @@ const SETS: [Set; 8] = [
     set("ipv4-32", false, Some(32), "ip saddr"),
     set("ipv4-24", false, Some(24), "ip saddr & 255.255.255.0"),
     set("ipv4-other", false, None, "ip saddr"),
-    set("ipv6-64", true, Some(64), "ip6 saddr & ffff:ffff:ffff:ffff::"),
+    set(
+        "ipv6-64",
+        true,
+        Some(64),
+        "ip6 saddr & ffff:ffff:ffff:ffff::",
+    ),
     set("ipv6-128", true, Some(128), "ip6 saddr"),
-    set("ipv6-56", true, Some(56), "ip6 saddr & ffff:ffff:ffff:ff00::"),
+    set(
+        "ipv6-56",
+        true,
+        Some(56),
+        "ip6 saddr & ffff:ffff:ffff:ff00::",
+    ),
     set("ipv6-48", true, Some(48), "ip6 saddr & ffff:ffff:ffff::"),
     set("ipv6-other", true, None, "ip6 saddr"),
 ];
@@ -282,8 +294,13 @@ struct Counter {
 
 async fn counters() -> Result<BTreeMap<String, Traffic>, Error> {
     let listing: Listing = json(&["list", "counters", "table", "inet", "banjour"]).await?;
-    let counters = listing.nftables.into_iter().filter_map(|object| object.counter);
-    Ok(counters.map(|counter| (counter.name, (counter.packets, counter.bytes))).collect())
+    let counters = listing
+        .nftables
+        .into_iter()
+        .filter_map(|object| object.counter);
+    Ok(counters
+        .map(|counter| (counter.name, (counter.packets, counter.bytes)))
+        .collect())
 }
 
 async fn exists() -> Result<bool, Error> {

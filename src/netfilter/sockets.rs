@@ -1,6 +1,7 @@
 //! Ends established connections, as `ss -K` does: `sock_diag(7)`, `SOCK_DESTROY`. A firewall that lets established
 //! connections pass leaves a banned client the one that it has; this takes it away, at both ends.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use ipnet::IpNet;
@@ -24,13 +25,19 @@ use super::MAIL_PORTS;
 pub(super) fn destroy(sources: &[IpNet]) -> io::Result<u32> {
     let socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.connect(&SocketAddr::new(0, 0))?;
+    let networks: BTreeSet<IpNet> = sources.iter().copied().collect();
+    let lengths: BTreeSet<u8> = sources.iter().map(IpNet::prefix_len).collect();
+    let network = |client, length| IpNet::new(client, length).map(|net| net.trunc());
     let mut destroyed = 0;
     // Servers that listen on [::] hold IPv4's clients among those of IPv6, as ::ffff:ADDRESS.
     for family in [AF_INET, AF_INET6] {
         for connection in connections(&socket, family)? {
             let client = connection.destination_address.to_canonical();
             let is_mail = MAIL_PORTS.contains(&connection.source_port);
-            if is_mail && sources.iter().any(|source| source.contains(&client)) {
+            let mut around = lengths
+                .iter()
+                .filter_map(|length| network(client, *length).ok());
+            if is_mail && around.any(|net| networks.contains(&net)) {
                 destroyed += u32::from(end(&socket, family, connection)?);
             }
         }

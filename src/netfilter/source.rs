@@ -198,7 +198,13 @@ mod tests {
         let at = |left: Duration| u64::try_from((now() + left).as_micros()).unwrap();
         let named = |until| vec![("198.51.100.1".to_owned(), until)];
         let (hour, day) = (Duration::from_hours(1), Duration::from_hours(24));
-        let left = |until| timed(named(until)).unwrap().0.first().map(|(_, left)| *left);
+        let left = |until| {
+            timed(named(until))
+                .unwrap()
+                .0
+                .first()
+                .map(|(_, left)| *left)
+        };
         let near = left(at(hour)).unwrap();
         assert!(near <= hour && near > hour.saturating_sub(Duration::from_secs(60)));
         assert_eq!(left(at(100 * day)), Some(LONGEST));

@@ -40,10 +40,10 @@ fn ipv6_sources_are_banned_in_their_own_set() {
     let firewalld = Firewalld::start(&host.bus);
     let _agent = host.start();
     host.attempts("2001:db8:bad::1", 3);
-    firewalld.holds(&["2001:db8:bad::1"]);
+    firewalld.holds(&["2001:db8:bad::/64"]);
     assert_eq!(
         firewalld.take_changes(),
-        ["addEntry banjour-ipv6 2001:db8:bad::1"]
+        ["addEntry banjour-ipv6 2001:db8:bad::/64"]
     );
 }
 

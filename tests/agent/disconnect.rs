@@ -13,7 +13,7 @@ fn a_ban_ends_the_connections_of_its_source() {
     firewalld.holds(&["198.18.0.1"]);
     host.helper.hears(&["198.18.0.1"]);
     host.attempts("2001:db8:bad::1", 3);
-    host.helper.hears(&["198.18.0.1", "2001:db8:bad::1"]);
+    host.helper.hears(&["198.18.0.1", "2001:db8:bad::/64"]);
     assert_eq!(agent.problems(), [""; 0]);
 }
 

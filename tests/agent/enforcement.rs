@@ -107,14 +107,17 @@ fn a_prefix_takes_the_place_of_the_hosts_inside_it() {
 }
 
 #[test]
-fn everything_can_be_kept_out() {
+fn no_more_than_a_providers_network_is_kept_out() {
     let host = Host::new();
     let firewalld = Firewalld::start(&host.bus);
     let agent = host.start();
-    agent.ban("198.18.0.1", "", HOUR).unwrap();
-    agent.ban("2000::/3", "", HOUR).unwrap();
-    agent.ban("128.0.0.0/1", "", HOUR).unwrap();
-    firewalld.holds(&["128.0.0.0/1", "2000::/3"]);
+    for source in ["2000::/3", "2001::/15", "128.0.0.0/1", "198.0.0.0/7"] {
+        let error = agent.ban(source, "", HOUR).unwrap_err();
+        assert!(error.text.contains("too large"), "{}", error.text);
+    }
+    agent.ban("2001::/16", "", HOUR).unwrap();
+    agent.ban("198.0.0.0/8", "", HOUR).unwrap();
+    firewalld.holds(&["198.0.0.0/8", "2001::/16"]);
 }
 
 #[test]
@@ -137,6 +140,7 @@ fn after_a_reload_of_firewalld_every_ban_is_there_again() {
 #[test]
 fn after_a_restart_of_firewalld_every_ban_is_there_again() {
     let host = Host::new();
+    host.configure("firewall = \"firewalld\"\n");
     let firewalld = Firewalld::start(&host.bus);
     let agent = host.start();
     agent.ban("198.18.0.1", "", HOUR).unwrap();
@@ -152,6 +156,7 @@ fn after_a_restart_of_firewalld_every_ban_is_there_again() {
 #[test]
 fn a_host_without_firewalld_hears_so_until_it_runs() {
     let host = Host::new();
+    host.configure("firewall = \"firewalld\"\n");
     let agent = host.start();
     one_problem(&agent, "systemctl start firewalld");
     until("STATUS= tells", || {

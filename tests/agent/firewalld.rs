@@ -119,6 +119,18 @@ impl<'a> Firewalld<'a> {
         state.sets.get_mut(set).unwrap().insert(entry.to_owned());
     }
 
+    /// `firewall-cmd --ipset=SET --remove-entry=ENTRY`, of which everybody hears.
+    pub(crate) fn remove(&self, set: &str, entry: &str) {
+        let mut state = lock(&self.state);
+        assert!(state.sets.get_mut(set).unwrap().remove(entry));
+        drop(state);
+        let (interface, body) = ("org.fedoraproject.FirewallD1.ipset", (set, entry));
+        let signal =
+            self.connection
+                .emit_signal(None::<&str>, PATH, interface, "EntryRemoved", &body);
+        self.bus.run(signal).unwrap();
+    }
+
     /// Forgets the sets and the policy, as a firewalld that has not read banjour's files.
     pub(crate) fn forget(&self) {
         lock(&self.state).sets.clear();

@@ -182,7 +182,8 @@ fn properties_tell_how_things_are() {
         agent.run(manager.version()).unwrap(),
         env!("CARGO_PKG_VERSION")
     );
-    assert_eq!(agent.run(manager.firewall()).unwrap(), "firewalld");
+    assert_eq!(agent.run(manager.firewall()).unwrap(), "");
+    assert_eq!(agent.run(manager.in_force()), Ok(0));
     assert_eq!(agent.run(manager.jails()).unwrap(), ["dovecot", "manual"]);
     assert_eq!(agent.run(manager.currently_banned()), Ok(0));
 
@@ -209,7 +210,7 @@ fn properties_tell_how_things_are() {
 
     // An ordinary client asks for all at once.
     for (path, interface, count) in [
-        (PATH, MANAGER, 6),
+        (PATH, MANAGER, 7),
         (
             "/org/banjour/Banjour1/jail/dovecot",
             "org.banjour.Banjour1.Jail",

@@ -51,8 +51,8 @@ fn each_attempt_is_counted_once_and_bans_are_told_with_their_times() {
     assert_eq!(
         findings["sources"],
         json!([
-            {"address": "198.18.0.1", "failures": 3, "successes": 0, "users": ["bob"]},
-            {"address": "2001:db8:bad::1", "failures": 2, "successes": 0, "users": ["bob"]},
+            {"source": "198.18.0.1", "failures": 3, "successes": 0, "users": ["bob"]},
+            {"source": "2001:db8:bad::/64", "failures": 2, "successes": 0, "users": ["bob"]},
         ])
     );
     let third = start + 2 * MINUTE;
@@ -78,7 +78,7 @@ fn another_hosts_daemons_are_believed_and_its_people_are_not() {
     let findings = replay(&host, 3, &[]);
     let sources = findings["sources"].as_array().unwrap();
     assert_eq!(sources.len(), 1, "{findings}");
-    assert_eq!(sources[0]["address"], "198.18.1.110");
+    assert_eq!(sources[0]["source"], "198.18.1.110");
 }
 
 /// PAM does not know carol, and the database that is asked next lets her in.

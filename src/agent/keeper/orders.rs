@@ -1,11 +1,13 @@
 //! What callers on the bus ask of the keeper: to ban, to lift, to show.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Keeper, Reason, usec};
+use super::lift::Reason;
+use super::{Keeper, usec};
 use crate::ban::{Ban, JailName};
 use crate::bus::{BanRow, Error, JailStatus, Status};
 use crate::config::{MANUAL, MAX_TIME};
@@ -26,6 +28,11 @@ impl Keeper {
                 "{source} is never banned: it is loopback, or overlaps the setting \"ignore\""
             );
             return Err(Error::SourceIgnored(text));
+        }
+        if source.is_too_large() {
+            let text =
+                format!("{source} is too large a network: no more than a /8, or /16 of IPv6");
+            return Err(Error::InvalidSource(text));
         }
         let duration = match Duration::from_micros(duration_usec) {
             Duration::ZERO => self
@@ -51,7 +58,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// An admin's word that a source may come again, in one jail or in all. What it did before is forgiven.
+    /// An admin's word that a source may come again, in one jail or in all. What it did before is forgiven. An address
+    /// speaks for the network that it was banned with, too.
     pub(in crate::agent) fn order_unban(
         &mut self,
         source: Source,
@@ -63,10 +71,13 @@ impl Keeper {
             vec![self.jail_name(jail)?]
         };
         let now = Timestamp::now();
-        for jail in &jails {
-            self.settle(source, jail, now);
+        let mut lifted = Vec::new();
+        for source in BTreeSet::from([source, source.network(self.config.prefixes)]) {
+            for jail in &jails {
+                self.settle(source, jail, now);
+            }
+            lifted.extend(self.bans.remove(source, (!jail.is_empty()).then_some(jail)));
         }
-        let lifted = self.bans.remove(source, (!jail.is_empty()).then_some(jail));
         self.ended(&lifted, Reason::Unbanned);
         Ok(u32::try_from(lifted.len()).unwrap_or(u32::MAX))
     }
@@ -103,6 +114,8 @@ impl Keeper {
         Status {
             jails: self.jails.keys().map(ToString::to_string).collect(),
             problems,
+            firewall: self.holder,
+            in_force: count(self.in_force),
             currently_banned: count(self.bans.len()),
             total_banned: self.totals.values().map(|totals| totals.banned).sum(),
         }

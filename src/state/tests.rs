@@ -1,0 +1,99 @@
+use super::*;
+
+fn changes() -> Changes {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let key = |source: &str| (source.parse().unwrap(), JailName::from("dovecot"));
+    let ban = |source: &str| {
+        let (source, jail) = key(source);
+        Ban {
+            source,
+            jail,
+            since: at(1),
+            until: at(2),
+        }
+    };
+    Changes {
+        position: Some(Position {
+            cursor: "s=1;i=2".to_owned(),
+            at: at(3),
+        }),
+        bans: [
+            (key("192.0.2.7"), Some(ban("192.0.2.7"))),
+            (key("2001:db8::/64"), Some(ban("2001:db8::/64"))),
+        ]
+        .into(),
+        settled: [(key("192.0.2.7"), at(2))].into(),
+        totals: [(
+            "dovecot".into(),
+            Totals {
+                failed: 7,
+                banned: 2,
+            },
+        )]
+        .into(),
+        holder: Some(Backend::Nftables),
+    }
+}
+
+#[test]
+fn the_first_version_is_read_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = Connection::open(directory.path().join(FILE)).unwrap();
+    db.execute_batch(SCHEMA).unwrap();
+    db.execute_batch(
+        "PRAGMA user_version = 1; INSERT INTO ban VALUES ('192.0.2.7', 'dovecot', 1, 2)",
+    )
+    .unwrap();
+    drop(db);
+    let (mut state, saved, aside) = State::open(directory.path()).unwrap();
+    assert_eq!((saved.bans.len(), saved.holder, aside), (1, None, None));
+    state.save(&changes()).unwrap();
+}
+
+#[test]
+fn what_is_saved_is_there_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut state, empty, _) = State::open(directory.path()).unwrap();
+    assert_eq!(empty, Saved::default());
+    let changes = changes();
+    state.save(&changes).unwrap();
+    state
+        .save(&Changes {
+            bans: [(("2001:db8::/64".parse().unwrap(), "dovecot".into()), None)].into(),
+            ..Changes::default()
+        })
+        .unwrap();
+    drop(state);
+    let (_, saved, aside) = State::open(directory.path()).unwrap();
+    assert_eq!(aside, None);
+    assert_eq!(saved.position, changes.position);
+    assert_eq!(saved.holder, changes.holder);
+    assert_eq!(
+        saved
+            .bans
+            .iter()
+            .map(|ban| ban.source.to_string())
+            .collect::<Vec<_>>(),
+        ["192.0.2.7"]
+    );
+    assert_eq!(saved.settled.len(), 1);
+    assert_eq!(saved.totals, changes.totals);
+}
+
+#[test]
+fn a_damaged_file_is_kept_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(
+        directory.path().join(FILE),
+        "this is no database, it is 42 bytes of text".repeat(100),
+    )
+    .unwrap();
+    let (mut state, saved, aside) = State::open(directory.path()).unwrap();
+    assert_eq!(saved, Saved::default());
+    assert!(
+        fs::read_to_string(aside.unwrap())
+            .unwrap()
+            .starts_with("this is no database")
+    );
+    state.save(&changes()).unwrap();
+}
