@@ -3,6 +3,7 @@
 //! A terminal gets tables and relative times, a pipe plain lines with tabs, `--json` objects.
 
 mod ban;
+mod import;
 mod replay;
 mod status;
 mod test;
@@ -39,6 +40,9 @@ enum Command {
     Ban(ban::Arguments),
     /// Lift the bans of an address or a prefix, and forgive what it did
     Unban(unban::Arguments),
+    /// Print fail2ban's mail jails as settings of banjour's
+    #[command(name = "import-fail2ban")]
+    Import(import::Arguments),
     /// Tell what the configuration would have done with a journal, and change nothing
     Replay(replay::Arguments),
     /// Show what filters make of messages, and where the nearest pattern stops
@@ -112,6 +116,7 @@ async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Status(arguments) => {
             let agent = Agent::find().await?;
             status::run(&agent.connection, &agent.manager, &arguments).await

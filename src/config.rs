@@ -7,7 +7,7 @@
 mod files;
 mod value;
 
-pub(crate) use value::Span;
+pub(crate) use value::{MAX_LIMIT, Span};
 pub use value::{MAX_TIME, span};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,7 @@ const DEFAULTS: &str = include_str!("config/banjour.toml");
 pub const MANUAL: &str = "manual";
 
 /// Never banned, whether `ignore` names it or not: webmail and monitoring on the host itself log in from there.
-const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
+pub(crate) const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 
 /// Checked settings.
 #[derive(Debug)]

@@ -24,6 +24,8 @@ mod firewalld;
 mod helper;
 #[path = "agent/host.rs"]
 mod host;
+#[path = "agent/import.rs"]
+mod import;
 #[path = "agent/journal.rs"]
 mod journal;
 #[path = "agent/orders.rs"]

@@ -16,7 +16,7 @@ const MIN_TIME: Duration = Duration::from_secs(1);
 pub const MAX_TIME: Duration = Duration::from_hours(24 * 3650);
 
 /// Most attempts that a limit may allow. Dovecot and Postfix end a connection long before.
-const MAX_LIMIT: u32 = 1000;
+pub(crate) const MAX_LIMIT: u32 = 1000;
 
 /// How many attempts bring a ban.
 #[derive(Clone, Copy, Debug)]

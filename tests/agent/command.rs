@@ -13,7 +13,7 @@ const HOUR: u64 = 3_600_000_000;
 
 /// What a command printed, after it ended with `code`.
 #[track_caller]
-fn printed(output: &Output, code: i32) -> String {
+pub(crate) fn printed(output: &Output, code: i32) -> String {
     let [out, err] =
         [&output.stdout, &output.stderr].map(|s| String::from_utf8_lossy(s).into_owned());
     assert_eq!(output.status.code(), Some(code), "{out}{err}");

@@ -1,0 +1,66 @@
+//! `banjour import-fail2ban`
+
+mod files;
+mod filter;
+mod ini;
+mod interpolate;
+mod jail;
+mod read;
+mod settings;
+mod time;
+
+use std::path::{Path, PathBuf};
+
+use super::{Failure, text};
+use read::Import;
+
+/// fail2ban's configuration.
+const DIRECTORY: &str = "/etc/fail2ban";
+
+/// Longest text of somebody else's that a message repeats.
+const MAX_QUOTED: usize = 80;
+
+/// Arguments of `banjour import-fail2ban`
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// fail2ban's configuration
+    #[arg(default_value = DIRECTORY)]
+    directory: PathBuf,
+    /// Answer with a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl From<ini::Error> for Failure {
+    fn from(error: ini::Error) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let import = Import::read(&arguments.directory)?;
+    if arguments.json {
+        return text::print_json(&import.as_json());
+    }
+    text::print(&import.as_toml())
+}
+
+/// Somebody else's text in quotes, in one line, and not too long.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", shown(text))
+}
+
+/// The same without quotes, for names.
+fn shown(text: &str) -> String {
+    let end = text.char_indices().nth(MAX_QUOTED);
+    let (text, more) = end.map_or((text, ""), |(end, _)| (&text[..end], "…"));
+    format!("{}{more}", text.escape_debug())
+}
+
+/// A path, in one line.
+fn one_line(path: &Path) -> String {
+    path.display().to_string().escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests;
