@@ -40,7 +40,7 @@ enum Command {
     Ban(ban::Arguments),
     /// Lift the bans of an address or a prefix, and forgive what it did
     Unban(unban::Arguments),
-    /// Print fail2ban's mail jails as settings of banjour's
+    /// Print fail2ban's mail jails as settings of banjour's, or take over whom it has banned
     #[command(name = "import-fail2ban")]
     Import(import::Arguments),
     /// Tell what the configuration would have done with a journal, and change nothing
@@ -116,7 +116,7 @@ async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
-        Command::Import(arguments) => import::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments).await,
         Command::Status(arguments) => {
             let agent = Agent::find().await?;
             status::run(&agent.connection, &agent.manager, &arguments).await

@@ -1,5 +1,7 @@
 //! `banjour import-fail2ban`
 
+mod bans;
+mod database;
 mod files;
 mod filter;
 mod ini;
@@ -11,7 +13,9 @@ mod time;
 
 use std::path::{Path, PathBuf};
 
-use super::{Failure, text};
+use jiff::Timestamp;
+
+use super::{Agent, Failure, text};
 use read::Import;
 
 /// fail2ban's configuration.
@@ -26,6 +30,12 @@ pub(super) struct Arguments {
     /// fail2ban's configuration
     #[arg(default_value = DIRECTORY)]
     directory: PathBuf,
+    /// Have the agent take over the bans of fail2ban's mail jails that are in force
+    #[arg(long)]
+    bans: bool,
+    /// fail2ban's database [default: what its configuration says]
+    #[arg(long, value_name = "FILE", requires = "bans")]
+    database: Option<PathBuf>,
     /// Answer with a JSON object
     #[arg(long)]
     json: bool,
@@ -37,8 +47,21 @@ impl From<ini::Error> for Failure {
     }
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let import = Import::read(&arguments.directory)?;
+    if arguments.bans {
+        let database = match &arguments.database {
+            Some(file) => file.clone(),
+            None => import.database()?,
+        };
+        let found = bans::Found::read(&database, &import, Timestamp::now())?;
+        let report = found.hand_over(&Agent::find().await?.manager).await?;
+        return if arguments.json {
+            text::print_json(&report.as_json())
+        } else {
+            text::print(&report.as_text())
+        };
+    }
     if arguments.json {
         return text::print_json(&import.as_json());
     }

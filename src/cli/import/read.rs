@@ -10,6 +10,9 @@ use super::{files, quoted, shown};
 use crate::config::MANUAL;
 use crate::source::Source;
 
+/// Where fail2ban keeps its bans unless told otherwise.
+const DATABASE: &str = "/var/lib/fail2ban/fail2ban.sqlite3";
+
 /// Longest name of a jail.
 const MAX_NAME: usize = 64;
 
@@ -28,6 +31,8 @@ pub(super) struct Import {
     pub(super) notes: Vec<String>,
     /// Every mail jail, enabled or not, with banjour's name of it where there can be one.
     pub(super) names: BTreeMap<String, Option<String>>,
+    /// What a ban lasts in each jail.
+    pub(super) ban_times: BTreeMap<String, f64>,
 }
 
 /// `ignoreip` of all jails.
@@ -88,6 +93,13 @@ impl Import {
         Ok(import)
     }
 
+    /// Where fail2ban keeps its bans.
+    pub(super) fn database(&self) -> Result<PathBuf, Error> {
+        let ini = files::read(&self.directory, "fail2ban")?.ini;
+        let file = ini.get("Definition", "dbfile")?;
+        Ok(file.map_or_else(|| DATABASE.into(), |value| value.text.into()))
+    }
+
     fn add(&mut self, options: Options<'_>, ignored: &mut Ignored) -> Result<(), Error> {
         let jail = options.jail.to_owned();
         let enabled = options.yes("enabled", false)?;
@@ -101,6 +113,9 @@ impl Import {
         };
         let name = (!watched.filters.is_empty()).then(|| self.name(&jail));
         self.names.insert(jail.clone(), name.clone());
+        if let Ok(time) = options.seconds("bantime") {
+            self.ban_times.insert(jail.clone(), time);
+        }
         if !enabled {
             return Ok(());
         }

@@ -107,8 +107,9 @@ impl Import {
              #   mkdir -p /etc/banjour/banjour.toml.d\n\
              #   banjour import-fail2ban{argument} >/etc/banjour/banjour.toml.d/fail2ban.toml\n\
              #   systemctl reload banjour\n\
+             #   banjour import-fail2ban{argument} --bans\n\
              #\n\
-             # Then switch off what fail2ban need not do any more, in\n\
+             # The last one takes over who is banned. Then switch off what fail2ban need not do any more, in\n\
              # {directory}/jail.d/zz-banjour.local, and systemctl reload fail2ban:\n\
              #\n{switched_off}{rest}#\n{counts}#\n{not_needed}"
         )
