@@ -36,6 +36,7 @@ define files
 644 units/banjour-iptables.service            lib/systemd/system
 644 units/banjour.catalog                     lib/systemd/catalog
 644 units/sysusers.d/banjour.conf             lib/sysusers.d
+644 units/tmpfiles.d/banjour.conf             lib/tmpfiles.d
 644 units/org.banjour.Banjour1.service        share/dbus-1/system-services
 644 units/org.banjour.Netfilter1.service      share/dbus-1/system-services
 644 units/org.banjour.Iptables1.service       share/dbus-1/system-services
@@ -83,6 +84,7 @@ uninstall:
 # What makes files that came or went known to the running system.
 live:
 	systemd-sysusers
+	[ ! -e $(PREFIX)/lib/tmpfiles.d/banjour.conf ] || systemd-tmpfiles --create $(PREFIX)/lib/tmpfiles.d/banjour.conf
 	systemctl daemon-reload
 	systemctl reload dbus
 	@# It looks at a rule when the file appears, which may be before it can read it.
