@@ -106,6 +106,7 @@ impl Netfilter {
         Ok((state.shown(), refused))
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "zbus wants values")]
     fn apply(
         &self,
         removed: Vec<String>,
