@@ -75,6 +75,8 @@ install: $(binaries)
 
 uninstall:
 	@[ -n "$(DESTDIR)" ] || systemctl disable --now banjour || true
+	@# Bans that nobody could lift any more.
+	@[ -n "$(DESTDIR)" ] || $(PREFIX)/libexec/banjour/banjour-netfilter clear || true
 	@set -e; echo "$$files" | while read -r mode from to; do \
 	    for file in $$from; do rm -fv $(prefix)/$$to/$${file##*/}; done; \
 	done

@@ -84,3 +84,113 @@ impl Found {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::firewall::Backend;
+
+    fn source(text: &str) -> Source {
+        text.parse().unwrap()
+    }
+
+    fn second(n: i64) -> Timestamp {
+        Timestamp::from_second(n).unwrap()
+    }
+
+    const HOUR: i64 = 3600;
+    const DAY: i64 = 24 * HOUR;
+
+    /// What differs at second 0, where these are found of those that were applied, each until a second.
+    fn difference(applied: &[(&str, i64)], found: &[(&str, i64)]) -> Difference {
+        let at = |&(text, until): &(&str, i64)| (source(text), second(until));
+        let applied = applied.iter().map(at).collect();
+        let found = Found {
+            rules: Some("rules".to_owned()),
+            sources: found.iter().map(at).map(|(s, at)| (s, Some(at))).collect(),
+        };
+        found.difference(Some("rules"), &applied, &BTreeMap::new(), second(0))
+    }
+
+    fn disturbed(how: &str) -> Difference {
+        Difference::Disturbed(how.to_owned())
+    }
+
+    #[test]
+    fn what_is_there_does_not_differ() {
+        let all = [("192.0.2.1", HOUR), ("2001:db8::/64", DAY)];
+        assert_eq!(difference(&all, &all), Difference::None);
+        assert_eq!(difference(&[], &[]), Difference::None);
+    }
+
+    #[test]
+    fn what_is_missing_or_too_much_was_changed_by_somebody() {
+        let [one, two] = [("192.0.2.1", HOUR), ("192.0.2.2", HOUR)];
+        assert_eq!(
+            difference(&[one, two], &[one]),
+            disturbed("1 of 2 sources were not kept out")
+        );
+        assert_eq!(
+            difference(&[one], &[one, two]),
+            disturbed("1 were kept out that are not banned")
+        );
+        assert_eq!(
+            difference(&[one], &[two]),
+            disturbed("1 of 1 sources were not kept out, 1 were kept out that are not banned")
+        );
+    }
+
+    #[test]
+    fn rules_that_were_changed_are_a_difference_where_there_are_any() {
+        let found = |rules: Option<&str>| Found {
+            rules: rules.map(str::to_owned),
+            sources: BTreeMap::new(),
+        };
+        let differ = |found: Found, rules| {
+            found.difference(rules, &Sources::new(), &BTreeMap::new(), second(0))
+        };
+        assert_eq!(differ(found(None), None), Difference::None);
+        assert_eq!(differ(found(Some("a")), Some("a")), Difference::None);
+        assert_eq!(
+            differ(found(Some("")), Some("a")),
+            disturbed("its rules were changed")
+        );
+    }
+
+    /// The kernel and the agent need not agree in the last seconds.
+    #[test]
+    fn who_is_about_to_be_let_in_may_be_there_or_not() {
+        let over = ("192.0.2.1", 2);
+        assert_eq!(difference(&[over], &[]), Difference::None);
+        assert_eq!(difference(&[], &[over]), Difference::None);
+    }
+
+    #[test]
+    fn another_time_is_put_right_without_a_word() {
+        let until = |seconds| [("192.0.2.1", seconds)];
+        let wanted = until(HOUR);
+        assert_eq!(difference(&wanted, &until(HOUR + 2)), Difference::None);
+        assert_eq!(difference(&wanted, &until(HOUR - 2)), Difference::None);
+        assert_eq!(difference(&wanted, &until(HOUR + 60)), Difference::Times);
+        assert_eq!(difference(&wanted, &until(HOUR - 60)), Difference::Times);
+        // The helper keeps nobody out for longer than 24 days.
+        assert_eq!(
+            difference(&until(90 * DAY), &until(24 * DAY)),
+            Difference::None
+        );
+        assert_eq!(
+            difference(&until(90 * DAY), &until(11 * DAY)),
+            Difference::Times
+        );
+    }
+
+    #[test]
+    fn who_is_refused_is_not_missed() {
+        let refused = source("192.0.2.1");
+        let error = Error::RefusedSource(Backend::Nftables, String::new(), String::new());
+        let applied = [(refused, second(HOUR))].into();
+        let difference =
+            Found::default().difference(None, &applied, &[(refused, error)].into(), second(0));
+        assert_eq!(difference, Difference::None);
+    }
+}

@@ -106,3 +106,58 @@ fn each(attributes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
         Some((kind, value))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A datagram as the kernel sent it.
+    fn datagram(hex: &str) -> Vec<u8> {
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(byte).collect()
+    }
+
+    fn disturbs(hex: &str, held: &str) -> bool {
+        let held = BTreeMap::from([(held.parse().unwrap(), ())]);
+        super::disturbs(&datagram(hex), &held)
+    }
+
+    const ADDED: &str = "580000000c0a000400000000ae010000010000170c00010062616e6a6f7572000c000200697076342d3332002c000300280001000c00010008000100c61209090c00040000000000000186a00c00050000000000000186a0";
+    const DELETED: &str = "580000000e0a000000000000b0010000010000180c00010062616e6a6f7572000c000200697076342d3332002c000300280001000c00010008000100c61209090c00040000000000000186a00c0005000000000000018638";
+    const DELETED_NETWORK: &str = "640000000e0a000000000000b20100000100001a0c00010062616e6a6f7572000c000200697076362d3634003800030034000100180001001400010020010db80009000900000000000000000c00040000000000000186a00c000500000000000001869c";
+    const DELETED_INTERVAL: &str = "5c0000000e0a000000000000b40100000100001c0c00010062616e6a6f7572000f000200697076342d6f7468657200002c000300280001000c00010008000100c61200000c00040000000000000186a00c000500000000000001869c4c0000000e0a000000000000b40100000100001c0c00010062616e6a6f7572000f000200697076342d6f7468657200001c000300180001000c00010008000100c61280000800030000000001";
+    const DELETED_RULE: &str = "6c000000080a000001000000b50100000100001d0c00010062616e6a6f7572000b00020072656675736500000c000300000000000000001434000400300001000e000100696d6d6564696174650000001c0002000800010000000000100002000c0002000800010000000000";
+    const GENERATION: &str =
+        "2c0000000f0a000001000000b50100000000001d080001000000001d08000200000013ff080003006e667400";
+    const DELETED_TABLE_OF_ANOTHER: &str = "30000000020a000001000000c001000001000020080001007a7a7a0008000300000000000c000400000000000000000d";
+
+    #[test]
+    fn what_should_be_there_and_was_taken_out_disturbs() {
+        assert!(disturbs(DELETED, "198.18.9.9"));
+        assert!(!disturbs(DELETED, "198.18.9.8"));
+        assert!(disturbs(DELETED_NETWORK, "2001:db8:9:9::/64"));
+        assert!(!disturbs(DELETED_NETWORK, "2001:db8:9:9::"));
+        assert!(disturbs(DELETED_INTERVAL, "198.18.9.9"));
+        assert!(disturbs(&[ADDED, DELETED].concat(), "198.18.9.9"));
+    }
+
+    #[test]
+    fn changed_rules_disturb_and_what_others_have_does_not() {
+        assert!(disturbs(DELETED_RULE, "198.18.9.9"));
+        for hex in [ADDED, GENERATION, DELETED_TABLE_OF_ANOTHER, ""] {
+            assert!(!disturbs(hex, "198.18.9.9"), "{hex}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_or_garbled_is_no_panic() {
+        let whole = datagram(&[DELETED_INTERVAL, DELETED_RULE].concat());
+        let held = BTreeMap::<Source, ()>::new();
+        for length in 0..whole.len() {
+            super::disturbs(&whole[..length], &held);
+            let mut garbled = whole.clone();
+            garbled[length] ^= 0xff;
+            super::disturbs(&garbled, &held);
+        }
+    }
+}
