@@ -72,6 +72,27 @@ impl Source {
         IpNet::new(self.0.addr(), length).map_or(self, Self::from)
     }
 
+    /// The network of this length around this source, or the source itself where it is longer.
+    #[must_use]
+    pub fn truncated(self, length: u8) -> Option<Self> {
+        let length = length.min(self.0.prefix_len());
+        IpNet::new(self.0.addr(), length).ok().map(Self::from)
+    }
+
+    /// The networks that may be banned for what is inside, the smallest first, and by which of its parts each is judged: a
+    /// /24 by its hosts; a /64 by its hosts, a /56 by its /64s, a /48 by its /56s.
+    pub fn crowds(self) -> impl Iterator<Item = (Self, u8)> {
+        let levels: &[(u8, u8)] = if self.is_ipv4() {
+            &[(24, 32)]
+        } else {
+            &[(64, 128), (56, 64), (48, 56)]
+        };
+        levels
+            .iter()
+            .filter(move |(length, _)| *length < self.0.prefix_len())
+            .filter_map(move |(length, parts)| Some((self.truncated(*length)?, *parts)))
+    }
+
     /// Whether this is more than anybody could mean to ban.
     #[must_use]
     pub fn is_too_large(self) -> bool {

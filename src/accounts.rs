@@ -1,0 +1,168 @@
+//! Accounts that many sources guess at. A botnet tries each address once or twice, below any limit; what its addresses have
+//! in common is the account. Pure.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lru::LruCache;
+
+use crate::jail::before;
+use crate::source::Source;
+
+/// Names that are remembered, those that attackers make up among them; above that, the one goes that nobody has tried
+/// for the longest time, which is none under attack.
+const MAX_ACCOUNTS: usize = 16_384;
+
+/// So many characters of a name tell it from others.
+const MAX_NAME: usize = 64;
+
+/// When an account is under attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// So many sources fail for it; 0: never.
+    pub sources: u16,
+    /// In this time.
+    pub window: Duration,
+}
+
+/// The accounts that somebody failed to log in to.
+#[derive(Debug)]
+pub struct Accounts {
+    rule: Rule,
+    by_name: LruCache<Box<str>, Account>,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    /// The last sources that failed, each once, with when, as many as the rule has.
+    sources: VecDeque<(Timestamp, Source)>,
+    /// It is known to be under attack.
+    told: bool,
+}
+
+/// How an account is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Siege {
+    /// No more fail than people who mistype.
+    None,
+    /// It has just begun, with so many sources.
+    Begins(u16),
+    /// It goes on.
+    Lasts,
+}
+
+impl Accounts {
+    /// Nobody has failed yet.
+    #[must_use]
+    pub fn new(rule: Rule) -> Self {
+        Self {
+            rule,
+            // Unbounded in itself so that memory grows with use; `fail` keeps the bound.
+            by_name: LruCache::unbounded(),
+        }
+    }
+
+    /// Another rule from now on.
+    pub fn set_rule(&mut self, rule: Rule) {
+        if rule != self.rule {
+            *self = Self::new(rule);
+        }
+    }
+
+    /// Somebody has failed to log in.
+    pub fn fail(&mut self, user: &str, source: Source, at: Timestamp) -> Siege {
+        let needed = usize::from(self.rule.sources);
+        if needed == 0 || user.is_empty() {
+            return Siege::None;
+        }
+        let name: String = user.chars().take(MAX_NAME).collect();
+        let name: Box<str> = name.to_lowercase().into();
+        if self.by_name.len() >= MAX_ACCOUNTS && !self.by_name.contains(&name) {
+            self.by_name.pop_lru();
+        }
+        let account = self.by_name.get_or_insert_mut(name, Account::default);
+        account.sources.retain(|(_, known)| *known != source);
+        if account.sources.len() == needed {
+            account.sources.pop_front();
+        }
+        account.sources.push_back((at, source));
+        let since = before(at, self.rule.window);
+        let first = account.sources.front().map(|(first, _)| *first);
+        let besieged = account.sources.len() == needed && first.is_some_and(|first| first > since);
+        let told = std::mem::replace(&mut account.told, besieged);
+        match (besieged, told) {
+            (false, _) => Siege::None,
+            (true, false) => Siege::Begins(self.rule.sources),
+            (true, true) => Siege::Lasts,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: Rule = Rule {
+        sources: 3,
+        window: Duration::from_hours(1),
+    };
+
+    fn second(n: i64) -> Timestamp {
+        Timestamp::from_second(n).unwrap()
+    }
+
+    fn host(n: usize) -> Source {
+        format!("198.18.{}.{}", n / 256, n % 256).parse().unwrap()
+    }
+
+    #[test]
+    fn many_sources_are_an_attack_and_one_that_fails_often_is_not() {
+        let mut accounts = Accounts::new(RULE);
+        for at in 0..20 {
+            assert_eq!(accounts.fail("bob", host(at % 2), second(0)), Siege::None);
+        }
+        assert_eq!(accounts.fail("Bob", host(2), second(1)), Siege::Begins(3));
+        assert_eq!(accounts.fail("bob", host(3), second(2)), Siege::Lasts);
+        assert_eq!(accounts.fail("bob", host(0), second(3)), Siege::Lasts);
+        assert_eq!(accounts.fail("alice", host(3), second(3)), Siege::None);
+    }
+
+    #[test]
+    fn it_ends_when_fewer_come_and_may_begin_again() {
+        let mut accounts = Accounts::new(RULE);
+        for n in 0..3 {
+            accounts.fail("bob", host(n), second(0));
+        }
+        assert_eq!(accounts.fail("bob", host(4), second(3599)), Siege::Lasts);
+        assert_eq!(accounts.fail("bob", host(5), second(3600)), Siege::None);
+        assert_eq!(
+            accounts.fail("bob", host(6), second(3700)),
+            Siege::Begins(3)
+        );
+    }
+
+    #[test]
+    fn names_that_are_made_up_are_bounded_and_push_out_none_under_attack() {
+        let mut accounts = Accounts::new(RULE);
+        for n in 0..3 {
+            accounts.fail("bob", host(n), second(0));
+        }
+        for n in 0..2 * MAX_ACCOUNTS {
+            accounts.fail(&format!("{n}{}", "x".repeat(9000)), host(1), second(1));
+            if n % 1000 == 0 {
+                assert_eq!(accounts.fail("bob", host(n), second(1)), Siege::Lasts);
+            }
+        }
+        assert_eq!(accounts.by_name.len(), MAX_ACCOUNTS);
+        assert_eq!(accounts.fail("", host(1), second(1)), Siege::None);
+    }
+
+    #[test]
+    fn nothing_is_an_attack_where_the_rule_says_so() {
+        let mut accounts = Accounts::new(Rule { sources: 0, ..RULE });
+        for n in 0..100 {
+            assert_eq!(accounts.fail("bob", host(n), second(0)), Siege::None);
+        }
+    }
+}

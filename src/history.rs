@@ -1,0 +1,306 @@
+//! Who was banned before: the next ban lasts longer, and where many of one network are banned, all of it is. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::jail::before;
+use crate::source::Source;
+
+/// Sources whose bans are remembered, as many as there may be bans; above that, the one goes whose last ban is oldest.
+const MAX_SOURCES: usize = 131_072;
+
+/// How bans grow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Growth {
+    /// Each ban lasts so many times as long as the one before …
+    pub factor: f64,
+    /// … and none longer than this, unless the first is.
+    pub longest: Duration,
+    /// For each such time without a ban, one of those before is forgotten.
+    pub forget: Duration,
+}
+
+/// When a whole network is banned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crowd {
+    /// So many of it were banned; 0: never.
+    pub sources: u16,
+    /// In this time.
+    pub window: Duration,
+}
+
+/// What a source has behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// Its bans.
+    pub bans: u32,
+    /// When the last one began.
+    pub since: Timestamp,
+    /// When it ended, or will.
+    pub until: Timestamp,
+}
+
+/// The bans that there were.
+#[derive(Debug, Default)]
+pub struct History {
+    by_source: BTreeMap<Source, Past>,
+    by_age: BTreeSet<(Timestamp, Source)>,
+}
+
+impl History {
+    /// How long the next ban of a source lasts, where the first would last for `first`.
+    #[must_use]
+    pub fn ban_time(
+        &self,
+        source: Source,
+        at: Timestamp,
+        first: Duration,
+        growth: Growth,
+    ) -> Duration {
+        let bans = self.bans(source, at, growth.forget);
+        // No more powers than can matter.
+        let power = i32::try_from(bans.min(64)).unwrap_or(64);
+        let grown = first.as_secs_f64() * growth.factor.powi(power);
+        let longest = growth.longest.max(first);
+        Duration::try_from_secs_f64(grown).map_or(longest, |grown| grown.min(longest))
+    }
+
+    /// How many bans of a source are not forgotten.
+    #[must_use]
+    pub fn bans(&self, source: Source, at: Timestamp, forget: Duration) -> u32 {
+        let Some(past) = self.by_source.get(&source) else {
+            return 0;
+        };
+        let quiet = Duration::try_from(at.duration_since(past.until)).unwrap_or_default();
+        let forgotten = quiet.as_secs().checked_div(forget.as_secs()).unwrap_or(0);
+        past.bans
+            .saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
+    }
+
+    /// A source is banned. Returns what is to be remembered of it.
+    pub fn note(
+        &mut self,
+        source: Source,
+        since: Timestamp,
+        until: Timestamp,
+        forget: Duration,
+    ) -> Past {
+        let bans = self.bans(source, since, forget).saturating_add(1);
+        let past = Past { bans, since, until };
+        self.restore(source, past);
+        past
+    }
+
+    /// Takes up what was remembered. Returns who is forgotten for it.
+    pub fn restore(&mut self, source: Source, past: Past) -> Option<Source> {
+        self.forgive(source);
+        self.by_source.insert(source, past);
+        self.by_age.insert((past.since, source));
+        if self.by_source.len() <= MAX_SOURCES {
+            return None;
+        }
+        let (_, oldest) = self.by_age.pop_first()?;
+        self.by_source.remove(&oldest);
+        Some(oldest)
+    }
+
+    /// An admin lets a source off. Returns whether there was anything to forget.
+    pub fn forgive(&mut self, source: Source) -> bool {
+        let past = self.by_source.remove(&source);
+        past.is_some_and(|past| self.by_age.remove(&(past.since, source)))
+    }
+
+    /// The largest network around a source of which too many were banned, if `may` be banned.
+    #[must_use]
+    pub fn crowd(
+        &self,
+        source: Source,
+        at: Timestamp,
+        rule: Crowd,
+        may: impl Fn(Source) -> bool,
+    ) -> Option<Source> {
+        let since = before(at, rule.window);
+        let crowded = |network: Source, parts: u8| {
+            let banned: BTreeSet<Source> = self
+                .by_source
+                .range(network..)
+                .take_while(|(source, _)| network.contains(**source))
+                .filter(|(source, past)| **source != network && past.since > since)
+                .filter_map(|(source, _)| source.truncated(parts))
+                .collect();
+            banned.len() >= usize::from(rule.sources)
+        };
+        source
+            .crowds()
+            .filter(|(network, parts)| {
+                rule.sources > 0 && crowded(*network, *parts) && may(*network)
+            })
+            .last()
+            .map(|(network, _)| network)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+    const WEEK: Duration = Duration::from_hours(7 * 24);
+    const DOUBLING: Growth = Growth {
+        factor: 2.0,
+        longest: WEEK,
+        forget: WEEK,
+    };
+    const CROWD: Crowd = Crowd {
+        sources: 4,
+        window: Duration::from_hours(24),
+    };
+
+    fn source(text: &str) -> Source {
+        text.parse().unwrap()
+    }
+
+    fn hour(n: i64) -> Timestamp {
+        Timestamp::from_second(3600 * n).unwrap()
+    }
+
+    #[test]
+    fn each_ban_lasts_longer_up_to_a_maximum_and_time_heals() {
+        let guesser = source("192.0.2.7");
+        let mut history = History::default();
+        let mut at = 0;
+        for lasts in [1_i64, 2, 4, 8, 16, 32, 64, 128, 168, 168] {
+            let time = history.ban_time(guesser, hour(at), HOUR, DOUBLING);
+            assert_eq!(time, HOUR * u32::try_from(lasts).unwrap());
+            history.note(guesser, hour(at), hour(at + lasts), WEEK);
+            at += lasts;
+        }
+        let later = |weeks: i64| history.ban_time(guesser, hour(at + weeks * 168), HOUR, DOUBLING);
+        assert_eq!(later(3), HOUR * 128);
+        assert_eq!(later(9), HOUR * 2);
+        assert_eq!(later(10), HOUR);
+        assert_eq!(later(1_000), HOUR);
+    }
+
+    #[test]
+    fn times_that_make_no_sense_are_no_panic() {
+        let guesser = source("192.0.2.7");
+        let mut history = History::default();
+        for _ in 0..200 {
+            history.note(guesser, hour(0), hour(1), Duration::ZERO);
+        }
+        let growth = Growth {
+            factor: 100.0,
+            longest: Duration::MAX,
+            forget: Duration::ZERO,
+        };
+        assert_eq!(
+            history.ban_time(guesser, hour(-5), HOUR, growth),
+            Duration::MAX
+        );
+        // A first ban that is longer than the longest stays as it is.
+        let year = Duration::from_hours(24 * 365);
+        assert_eq!(history.ban_time(guesser, hour(0), year, DOUBLING), year);
+        assert!(history.forgive(guesser) && !history.forgive(guesser));
+        assert_eq!(history.ban_time(guesser, hour(0), HOUR, DOUBLING), HOUR);
+    }
+
+    /// Bans these in turn, and the networks that are crowded by it; what is banned in the end.
+    fn banned(sources: &[&str], may: impl Fn(Source) -> bool) -> Vec<String> {
+        let mut history = History::default();
+        let mut banned = BTreeSet::new();
+        for (source, at) in sources.iter().map(|text| source(text)).zip(0..) {
+            let at = Timestamp::from_second(at).unwrap();
+            if banned
+                .iter()
+                .any(|network: &Source| network.contains(source))
+            {
+                continue;
+            }
+            history.note(source, at, at, WEEK);
+            banned.insert(source);
+            if let Some(network) = history.crowd(source, at, CROWD, &may) {
+                history.note(network, at, at, WEEK);
+                banned.retain(|inside| !network.contains(*inside));
+                banned.insert(network);
+            }
+        }
+        banned.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_real_servers_list_becomes_three_networks_and_seven_hosts() {
+        let mut list: Vec<String> = Vec::new();
+        for (network, hosts) in [
+            ("46.38.150", &[142, 188, 190, 191, 193, 203][..]),
+            ("46.38.145", &[5, 6, 248, 249, 250, 251, 252, 253, 254]),
+            ("185.143.72", &[16, 23, 25, 27, 34]),
+            ("185.143.75", &[81, 153]),
+            ("87.246.7", &[66, 70]),
+            ("212.70.149", &[2, 18]),
+            ("141.98.80", &[150]),
+        ] {
+            list.extend(hosts.iter().map(|host| format!("{network}.{host}")));
+        }
+        assert_eq!(list.len(), 27);
+        let list: Vec<&str> = list.iter().map(String::as_str).collect();
+        assert_eq!(
+            banned(&list, |_| true),
+            [
+                "46.38.145.0/24",
+                "46.38.150.0/24",
+                "87.246.7.66",
+                "87.246.7.70",
+                "141.98.80.150",
+                "185.143.72.0/24",
+                "185.143.75.81",
+                "185.143.75.153",
+                "212.70.149.2",
+                "212.70.149.18"
+            ]
+        );
+        // Not a network with somebody in it who must get in.
+        let customer = source("46.38.150.77");
+        let all = banned(&list, |network| !network.contains(customer));
+        assert_eq!(all.len(), 10 - 1 + 6);
+    }
+
+    #[test]
+    fn networks_of_ipv6_grow_step_by_step() {
+        let hosts: Vec<String> = (1..=4).map(|n| format!("2001:db8::{n}")).collect();
+        let texts = |list: &[String]| -> Vec<String> {
+            let list: Vec<&str> = list.iter().map(String::as_str).collect();
+            banned(&list, |_| true)
+        };
+        assert_eq!(texts(&hosts[..3]).len(), 3);
+        assert_eq!(texts(&hosts), ["2001:db8::/64"]);
+        let homes: Vec<String> = (1..=4).map(|n| format!("2001:db8:0:{n}::/64")).collect();
+        assert_eq!(texts(&homes), ["2001:db8::/56"]);
+        let far: Vec<String> = (1..=4).map(|n| format!("2001:db8:0:{n}00::/64")).collect();
+        assert_eq!(texts(&far), ["2001:db8::/48"]);
+        let elsewhere: Vec<String> = (1..=4).map(|n| format!("2001:db8:{n}::/64")).collect();
+        assert_eq!(texts(&elsewhere).len(), 4);
+    }
+
+    #[test]
+    fn bans_of_long_ago_crowd_no_network() {
+        let mut history = History::default();
+        for host in 0..4_u8 {
+            let banned = source(&format!("192.0.2.{host}"));
+            let at = hour(9 * i64::from(host));
+            history.note(banned, at, at, WEEK);
+            assert_eq!(history.crowd(banned, at, CROWD, |_| true), None);
+        }
+        let fifth = source("192.0.2.4");
+        history.note(fifth, hour(28), hour(29), WEEK);
+        let network = history.crowd(fifth, hour(28), CROWD, |_| true);
+        assert_eq!(network, Some(source("192.0.2.0/24")));
+        let never = Crowd {
+            sources: 0,
+            ..CROWD
+        };
+        assert_eq!(history.crowd(fifth, hour(28), never, |_| true), None);
+    }
+}
