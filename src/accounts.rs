@@ -76,8 +76,7 @@ impl Accounts {
         if needed == 0 || user.is_empty() {
             return Siege::None;
         }
-        let name: String = user.chars().take(MAX_NAME).collect();
-        let name: Box<str> = name.to_lowercase().into();
+        let name = folded(user);
         if self.by_name.len() >= MAX_ACCOUNTS && !self.by_name.contains(&name) {
             self.by_name.pop_lru();
         }
@@ -97,6 +96,19 @@ impl Accounts {
             (true, true) => Siege::Lasts,
         }
     }
+
+    /// Somebody who failed has logged in after all.
+    pub fn forgive(&mut self, user: &str, source: Source) {
+        if let Some(account) = self.by_name.peek_mut(&*folded(user)) {
+            account.sources.retain(|(_, known)| *known != source);
+        }
+    }
+}
+
+/// A name as it is compared. Servers make capitals small.
+fn folded(user: &str) -> Box<str> {
+    let name: String = user.chars().take(MAX_NAME).collect();
+    name.to_lowercase().into()
 }
 
 #[cfg(test)]
@@ -126,6 +138,15 @@ mod tests {
         assert_eq!(accounts.fail("bob", host(3), second(2)), Siege::Lasts);
         assert_eq!(accounts.fail("bob", host(0), second(3)), Siege::Lasts);
         assert_eq!(accounts.fail("alice", host(3), second(3)), Siege::None);
+    }
+
+    #[test]
+    fn who_gets_in_after_all_is_no_attacker() {
+        let mut accounts = Accounts::new(RULE);
+        for n in 0..9 {
+            assert_eq!(accounts.fail("bob", host(n), second(0)), Siege::None);
+            accounts.forgive("Bob", host(n));
+        }
     }
 
     #[test]

@@ -109,6 +109,24 @@ impl Bans {
             .map(to_ban)
     }
 
+    /// The bans of a network and of all that is in it.
+    #[must_use]
+    pub fn inside(&self, network: Source) -> Vec<Ban> {
+        self.by_source
+            .range((network, JailName::from(""))..)
+            .take_while(|((source, _), _)| network.contains(*source))
+            .map(to_ban)
+            .collect()
+    }
+
+    /// Whether a network around this source is banned.
+    #[must_use]
+    pub fn covers(&self, source: Source) -> bool {
+        source
+            .around()
+            .any(|network| self.of_source(network).next().is_some())
+    }
+
     /// Every ban, by source.
     pub fn iter(&self) -> impl Iterator<Item = Ban> {
         self.by_source.iter().map(to_ban)

@@ -106,6 +106,8 @@ pub enum Announcement {
     BanNew(String, JailName, u64),
     /// Source, jail, reason.
     BanRemoved(String, JailName, &'static str),
+    /// An account has come under attack from so many sources.
+    AccountUnderAttack(String, u32),
     /// The property `Problems` has changed.
     Problems,
     /// The property `Firewall` has changed.
@@ -188,6 +190,9 @@ async fn emit(
         Announcement::BanNew(source, jail, until) => manager.ban_new(&source, &jail, until).await,
         Announcement::BanRemoved(source, jail, reason) => {
             manager.ban_removed(&source, &jail, reason).await
+        }
+        Announcement::AccountUnderAttack(user, sources) => {
+            manager.account_under_attack(&user, sources).await
         }
         Announcement::Problems => {
             manager

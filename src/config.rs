@@ -12,23 +12,30 @@ pub use value::{MAX_TIME, span};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::accounts;
 use crate::ban::JailName;
 use crate::filter::{self, Filter, Filters};
 use crate::firewall;
+use crate::history::{Crowd, Growth};
 use crate::jail::Rule;
 use crate::source::{Prefixes, Source};
-use value::{Firewall, Ipv4Prefix, Ipv6Prefix, Limit, Name, Ports};
+use value::{Factor, Firewall, Ipv4Prefix, Ipv6Prefix, Limit, Mode, Name, Ports, Sources};
 
 /// The settings as they are where nobody wrote any; `make install` puts them, commented out, into `/etc/banjour`.
 const DEFAULTS: &str = include_str!("config/banjour.toml");
 
 /// The jail of bans that an admin makes without naming one.
 pub const MANUAL: &str = "manual";
+
+/// A phone with a stale password tries it every minute or two, over several protocols.
+const CUSTOMER_ATTEMPTS: NonZeroU32 = NonZeroU32::new(600).expect("not zero");
 
 /// Never banned, whether `ignore` names it or not: webmail and monitoring on the host itself log in from there.
 pub(crate) const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
@@ -42,6 +49,12 @@ pub struct Config {
     pub prefixes: Prefixes,
     /// Who keeps banned sources out, and how.
     pub firewall: firewall::Settings,
+    /// For how long a login makes its user a customer where it came from.
+    pub trust_time: Duration,
+    /// When an account is under attack.
+    pub accounts: accounts::Rule,
+    /// When a whole network is banned.
+    pub crowd: Crowd,
     /// The jails that are enabled.
     pub jails: BTreeMap<JailName, JailConfig>,
     /// The filters that these jails use.
@@ -55,6 +68,10 @@ pub struct JailConfig {
     pub filters: BTreeSet<String>,
     /// When it bans, and for how long.
     pub rule: Rule,
+    /// How bans of those who come back grow.
+    pub growth: Growth,
+    /// It tells what it would do, and bans nobody.
+    pub observes: bool,
 }
 
 /// Settings that can't be used.
@@ -117,6 +134,12 @@ struct Fragment {
     firewall: Option<Firewall>,
     ports: Option<Ports>,
     reject: Option<bool>,
+    mode: Option<Mode>,
+    trust_time: Option<Span>,
+    account_sources: Option<Sources>,
+    account_window: Option<Span>,
+    network_sources: Option<Sources>,
+    network_window: Option<Span>,
     #[serde(default)]
     jail: BTreeMap<Name, JailFragment>,
 }
@@ -126,9 +149,22 @@ struct Fragment {
 struct JailFragment {
     enabled: Option<bool>,
     filters: Option<Vec<String>>,
+    mode: Option<Mode>,
     attempts: Option<Limit>,
+    customer_attempts: Option<Limit>,
     window: Option<Span>,
     ban_time: Option<Span>,
+    ban_time_factor: Option<Factor>,
+    ban_time_max: Option<Span>,
+    ban_time_decay: Option<Span>,
+}
+
+/// What is the same for all jails, or stands for those that don't say otherwise.
+struct Shared {
+    mode: Mode,
+    trust_time: Duration,
+    accounts: accounts::Rule,
+    crowd: Crowd,
 }
 
 /// A jail while fragments are laid over one another; it remembers who chose its filters.
@@ -183,10 +219,12 @@ impl Config {
         let mut ignore: Vec<Source> = Vec::new();
         let mut prefixes = Prefixes::default();
         let mut firewall = firewall::Settings::default();
+        let mut shared = Shared::default();
         let mut merged: BTreeMap<Name, Merged> = BTreeMap::new();
         let defaults = (PathBuf::from("(defaults)"), DEFAULTS.to_owned());
         for (path, text) in std::iter::once(defaults).chain(files) {
             let fragment = parse(&path, &text)?;
+            shared.lay_over(&fragment);
             ignore = fragment.ignore.unwrap_or(ignore);
             prefixes.ipv4 = fragment
                 .ipv4_prefix
@@ -237,6 +275,8 @@ impl Config {
                 JailConfig {
                     filters: used,
                     rule: jail.rule(),
+                    growth: jail.growth(),
+                    observes: jail.mode.unwrap_or(shared.mode) == Mode::Observe,
                 },
             );
         }
@@ -244,6 +284,9 @@ impl Config {
             ignore,
             prefixes,
             firewall,
+            trust_time: shared.trust_time,
+            accounts: shared.accounts,
+            crowd: shared.crowd,
             jails,
             filters: Arc::new(filters),
         })
@@ -264,16 +307,68 @@ impl Merged {
         let jail = &mut self.jail;
         jail.enabled = over.enabled.or(jail.enabled);
         jail.filters = over.filters.or(jail.filters.take());
+        jail.mode = over.mode.or(jail.mode);
         jail.attempts = over.attempts.or(jail.attempts);
+        jail.customer_attempts = over.customer_attempts.or(jail.customer_attempts);
         jail.window = over.window.or(jail.window);
         jail.ban_time = over.ban_time.or(jail.ban_time);
+        jail.ban_time_factor = over.ban_time_factor.or(jail.ban_time_factor);
+        jail.ban_time_max = over.ban_time_max.or(jail.ban_time_max);
+        jail.ban_time_decay = over.ban_time_decay.or(jail.ban_time_decay);
+    }
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        const HOUR: Duration = Duration::from_hours(1);
+        Self {
+            mode: Mode::Enforce,
+            trust_time: 7 * 24 * HOUR,
+            accounts: accounts::Rule {
+                sources: 10,
+                window: HOUR,
+            },
+            crowd: Crowd {
+                sources: 4,
+                window: 24 * HOUR,
+            },
+        }
+    }
+}
+
+impl Shared {
+    fn lay_over(&mut self, over: &Fragment) {
+        let span = |span: Option<Span>, or: Duration| span.map_or(or, |span| span.0);
+        let sources = |sources: Option<Sources>, or: u16| sources.map_or(or, |sources| sources.0);
+        self.mode = over.mode.unwrap_or(self.mode);
+        self.trust_time = span(over.trust_time, self.trust_time);
+        self.accounts.sources = sources(over.account_sources, self.accounts.sources);
+        self.accounts.window = span(over.account_window, self.accounts.window);
+        self.crowd.sources = sources(over.network_sources, self.crowd.sources);
+        self.crowd.window = span(over.network_window, self.crowd.window);
     }
 }
 
 impl JailFragment {
+    fn growth(&self) -> Growth {
+        let Growth {
+            factor,
+            longest,
+            forget,
+        } = Growth::default();
+        Growth {
+            factor: self.ban_time_factor.map_or(factor, |factor| factor.0),
+            longest: self.ban_time_max.map_or(longest, |span| span.0),
+            forget: self.ban_time_decay.map_or(forget, |span| span.0),
+        }
+    }
+
     fn rule(&self) -> Rule {
         Rule {
             attempts: self.attempts.unwrap_or_default().0,
+            customer_attempts: self
+                .customer_attempts
+                .map_or(CUSTOMER_ATTEMPTS, |limit| limit.0),
             window: self.window.unwrap_or_default().0,
             ban_time: self.ban_time.unwrap_or_default().0,
         }

@@ -12,14 +12,25 @@ use crate::source::Source;
 const MAX_SOURCES: usize = 131_072;
 
 /// How bans grow.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Growth {
     /// Each ban lasts so many times as long as the one before …
-    pub factor: f64,
+    pub factor: u16,
     /// … and none longer than this, unless the first is.
     pub longest: Duration,
     /// For each such time without a ban, one of those before is forgotten.
     pub forget: Duration,
+}
+
+impl Default for Growth {
+    fn default() -> Self {
+        const WEEK: Duration = Duration::from_hours(7 * 24);
+        Self {
+            factor: 2,
+            longest: WEEK,
+            forget: WEEK,
+        }
+    }
 }
 
 /// When a whole network is banned.
@@ -62,7 +73,7 @@ impl History {
         let bans = self.bans(source, at, growth.forget);
         // No more powers than can matter.
         let power = i32::try_from(bans.min(64)).unwrap_or(64);
-        let grown = first.as_secs_f64() * growth.factor.powi(power);
+        let grown = first.as_secs_f64() * f64::from(growth.factor).powi(power);
         let longest = growth.longest.max(first);
         Duration::try_from_secs_f64(grown).map_or(longest, |grown| grown.min(longest))
     }
@@ -112,6 +123,17 @@ impl History {
         past.is_some_and(|past| self.by_age.remove(&(past.since, source)))
     }
 
+    /// Who is remembered of a network, but for itself.
+    #[must_use]
+    pub fn inside(&self, network: Source) -> Vec<Source> {
+        self.by_source
+            .range(network..)
+            .map(|(source, _)| *source)
+            .take_while(|source| network.contains(*source))
+            .filter(|source| *source != network)
+            .collect()
+    }
+
     /// The largest network around a source of which too many were banned, if `may` be banned.
     #[must_use]
     pub fn crowd(
@@ -149,7 +171,7 @@ mod tests {
     const HOUR: Duration = Duration::from_hours(1);
     const WEEK: Duration = Duration::from_hours(7 * 24);
     const DOUBLING: Growth = Growth {
-        factor: 2.0,
+        factor: 2,
         longest: WEEK,
         forget: WEEK,
     };
@@ -192,7 +214,7 @@ mod tests {
             history.note(guesser, hour(0), hour(1), Duration::ZERO);
         }
         let growth = Growth {
-            factor: 100.0,
+            factor: 100,
             longest: Duration::MAX,
             forget: Duration::ZERO,
         };

@@ -12,6 +12,7 @@ use lru::LruCache;
 use crate::filter::{Evidence, Outcome, Trouble};
 use crate::source::Source;
 use crate::tally::{Habits, Tally};
+use crate::trust::Standing;
 use recent::Recent;
 
 /// How many sources a jail remembers; above that, the one not heard of for the longest time is forgotten.
@@ -27,6 +28,8 @@ const TROUBLE_IS_TOLD: Duration = Duration::from_secs(5);
 pub struct Rule {
     /// The attempt that brings the ban.
     pub attempts: NonZeroU32,
+    /// The same for failures of users who have logged in from there: a stale password, tried again and again.
+    pub customer_attempts: NonZeroU32,
     /// In what time these attempts must have happened.
     pub window: Duration,
     /// How long a ban lasts.
@@ -47,7 +50,8 @@ pub struct Decision {
 pub struct Jail {
     rule: Rule,
     max_sources: usize,
-    records: LruCache<Source, Record>,
+    /// What strangers did, by source, and what customers did.
+    records: [LruCache<Source, Record>; 2],
     habits: Habits,
     /// When the server's own trouble explains what unsure witnesses say, …
     excused: RangeInclusive<Timestamp>,
@@ -83,6 +87,7 @@ impl Jail {
     pub fn counter() -> Self {
         let never = Rule {
             attempts: NonZeroU32::MAX,
+            customer_attempts: NonZeroU32::MAX,
             window: Duration::MAX,
             ban_time: Duration::ZERO,
         };
@@ -94,7 +99,7 @@ impl Jail {
         Self {
             rule,
             max_sources,
-            records: LruCache::unbounded(),
+            records: [LruCache::unbounded(), LruCache::unbounded()],
             habits: Habits::default(),
             excused: Timestamp::MIN..=Timestamp::MIN,
             deceived_until: Timestamp::MIN,
@@ -126,7 +131,7 @@ impl Jail {
     }
 
     /// Takes in evidence. Returns how many attempts are new by it, and whether they call for a ban.
-    pub fn observe(&mut self, evidence: &Evidence) -> (u32, Option<Decision>) {
+    pub fn observe(&mut self, evidence: &Evidence, standing: Standing) -> (u32, Option<Decision>) {
         let at = evidence.at;
         self.heard = self.heard.max(at);
         let Outcome::Failure { witness, attempts } = &evidence.outcome else {
@@ -134,9 +139,10 @@ impl Jail {
             if self.habits.learn(evidence) {
                 self.count_all_again();
             }
-            if let (Some(since), Some(record)) =
-                (explained, self.records.peek_mut(&evidence.source))
-            {
+            if let (Some(since), Some(record)) = (
+                explained,
+                self.records[standing as usize].peek_mut(&evidence.source),
+            ) {
                 record.recent.forget_since(since);
             }
             return (0, None);
@@ -148,41 +154,57 @@ impl Jail {
         if deceived && self.excused.contains(&at) {
             return (0, None);
         }
-        if self.habits.hear(evidence) {
+        if self.habits.hear(evidence, standing) {
             self.count_all_again();
         }
         let rule = self.rule;
-        let record = record(&mut self.records, self.max_sources, evidence.source);
+        let limit = match standing {
+            Standing::Stranger => rule.attempts,
+            Standing::Customer => rule.customer_attempts,
+        };
+        let records = &mut self.records[standing as usize];
+        let record = record(records, self.max_sources, evidence.source);
         record.hear(at, rule.window);
         record.tally.add(witness, *attempts);
         let new = record.count_new(at, &self.habits);
         record.recent.forget(before(at, rule.window));
         let count = record.recent.count();
-        if new == 0 || count < rule.attempts.get() {
+        if new == 0 || count < limit.get() {
             return (new, None);
         }
         record.recent.clear();
+        let user = evidence.user.clone();
         (
             new,
             Some(Decision {
                 attempts: count,
-                user: evidence.user.clone(),
+                user,
             }),
         )
     }
 
+    /// What a stranger has just been heard of is enough for a ban, whatever the limit.
+    pub fn convict(&mut self, evidence: &Evidence) -> Option<Decision> {
+        let record = self.records[Standing::Stranger as usize].peek_mut(&evidence.source)?;
+        let attempts = record.recent.count();
+        record.recent.clear();
+        let user = evidence.user.clone();
+        (attempts > 0).then_some(Decision { attempts, user })
+    }
+
     /// What is known of the password databases has changed.
     fn count_all_again(&mut self) {
-        for (_, record) in &mut self.records {
+        for (_, record) in self.records.iter_mut().flatten() {
             record.count_again(&self.habits);
         }
     }
 
     /// The server could not check a password, or can check none: what that explains is no attempt.
-    pub fn excuse(&mut self, trouble: &Trouble) {
+    pub fn excuse(&mut self, trouble: &Trouble, standing: Standing) {
         self.heard = self.heard.max(trouble.at);
         if let Some(client) = &trouble.client {
-            let record = record(&mut self.records, self.max_sources, client.source);
+            let records = &mut self.records[standing as usize];
+            let record = record(records, self.max_sources, client.source);
             record.hear(trouble.at, self.rule.window);
             record.tally.unchecked(&client.back, client.session);
             record.count_again(&self.habits);
@@ -199,7 +221,8 @@ impl Jail {
             self.deceived_until = *self.excused.end();
         }
         for word in self.habits.take_words(since) {
-            if let Some(record) = self.records.peek_mut(&word.source) {
+            let records = &mut self.records[word.standing as usize];
+            if let Some(record) = records.peek_mut(&word.source) {
                 record.tally.take_back(&word.witness, word.attempts);
                 record.count_again(&self.habits);
             }
@@ -209,35 +232,45 @@ impl Jail {
     /// What `source` did up to `until` shall not count any more: a ban that lasts until then deals with it, or an admin
     /// has forgiven it.
     pub fn settle(&mut self, source: Source, until: Timestamp) {
-        let record = record(&mut self.records, self.max_sources, source);
-        record.settled = until;
-        record.recent.forget(until);
+        for records in &mut self.records {
+            let record = record(records, self.max_sources, source);
+            record.settled = until;
+            record.recent.forget(until);
+        }
     }
 
     /// How many attempts count towards a ban of `source`.
     #[must_use]
     pub fn counting(&self, source: Source) -> u32 {
-        self.records
-            .peek(&source)
-            .map_or(0, |record| record.recent.count())
+        self.records_of(source)
+            .map(|record| record.recent.count())
+            .sum()
     }
 
     /// How many attempts `source` has made, as far as this jail remembers.
     #[must_use]
     pub fn attempts(&self, source: Source) -> u32 {
-        self.records
-            .peek(&source)
-            .map_or(0, |record| record.attempts)
+        self.records_of(source).map(|record| record.attempts).sum()
     }
 
     /// How many sources have attempts in the window that ends `now`.
     #[must_use]
     pub fn currently_failed(&self, now: Timestamp) -> usize {
         let start = before(now, self.rule.window);
+        let failing = |record: &Record| record.recent.last().is_some_and(|at| at > start);
+        let [strangers, customers] = &self.records;
+        let not_both = |source: &Source| !strangers.peek(source).is_some_and(failing);
+        let strangers_failing = strangers.iter().filter(|(_, record)| failing(record));
+        let customers_failing = customers
+            .iter()
+            .filter(|(source, record)| failing(record) && not_both(source));
+        strangers_failing.count() + customers_failing.count()
+    }
+
+    fn records_of(&self, source: Source) -> impl Iterator<Item = &Record> {
         self.records
             .iter()
-            .filter(|(_, record)| record.recent.last().is_some_and(|at| at > start))
-            .count()
+            .filter_map(move |records| records.peek(&source))
     }
 }
 

@@ -30,6 +30,10 @@ pub mod id {
     pub const SOLVED: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f04";
     /// Another configuration is in force.
     pub const RELOAD: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f05";
+    /// A source would have been banned.
+    pub const OBSERVED: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f07";
+    /// An account is under attack.
+    pub const SIEGE: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f08";
 }
 
 /// The levels' names (syslog(3)) with ours; the first that fits is shown.

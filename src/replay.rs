@@ -7,12 +7,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use regex::bytes::Regex;
 
-use crate::ban::{Ban, JailName};
+use crate::ban::JailName;
 use crate::config::Config;
 use crate::filter::{Evidence, Finding, Outcome};
 use crate::jail::Jail;
 use crate::journal::{self, Entries};
+use crate::policy::{Fate, Policy, Sentence};
 use crate::source::Source;
+use crate::trust::Standing;
 
 /// Names that are kept of one source, and shapes of lines that nothing matched. There are no more than these in the
 /// answer; attackers make up as many as they like.
@@ -32,7 +34,7 @@ pub struct Findings {
     /// By source, in all the time that the journal covers.
     pub sources: BTreeMap<Source, Seen>,
     /// Bans that would have been, by time.
-    pub bans: Vec<WouldBan>,
+    pub bans: Vec<Sentence>,
     /// By filter.
     pub filters: BTreeMap<Arc<str>, Matched>,
     /// By jail: attempts, bans.
@@ -61,17 +63,6 @@ pub struct Matched {
     pub successes: u64,
 }
 
-/// A ban that would have been.
-#[derive(Debug)]
-pub struct WouldBan {
-    /// The ban.
-    pub ban: Ban,
-    /// The attempts that led to it.
-    pub attempts: u32,
-    /// The last name that was tried.
-    pub user: Option<String>,
-}
-
 /// The replay can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -95,11 +86,8 @@ pub fn run(
 ) -> Result<Findings, Error> {
     let mut findings = Findings::default();
     let mut all = Jail::counter();
-    let mut jails: Vec<(&JailName, &BTreeSet<String>, Jail)> = config
-        .jails
-        .iter()
-        .map(|(name, jail)| (name, &jail.filters, Jail::new(jail.rule)))
-        .collect();
+    let mut policy = Policy::new(config);
+    let mut networks = BTreeMap::new();
     findings.jails = config
         .jails
         .keys()
@@ -126,19 +114,13 @@ pub fn run(
             finding.widen(config.prefixes);
             match finding {
                 Finding::Evidence(evidence) => {
-                    all.observe(&evidence);
+                    all.observe(&evidence, Standing::Stranger);
                     findings.note(&evidence);
-                    for (name, filters, jail) in &mut jails {
-                        if filters.contains(&*evidence.filter) {
-                            findings.judge(config, name, jail, &evidence);
-                        }
-                    }
+                    findings.judge(config, &mut policy, &mut networks, &evidence);
                 }
                 Finding::Trouble(trouble) => {
-                    all.excuse(&trouble);
-                    for (_, _, jail) in &mut jails {
-                        jail.excuse(&trouble);
-                    }
+                    all.excuse(&trouble, Standing::Stranger);
+                    policy.excuse(&trouble, false);
                 }
             }
         }
@@ -179,21 +161,56 @@ impl Findings {
         }
     }
 
-    fn judge(&mut self, config: &Config, name: &JailName, jail: &mut Jail, evidence: &Evidence) {
-        let (new, decision) = jail.observe(evidence);
-        let (attempts, bans) = self.jails.entry(Arc::clone(name)).or_default();
-        *attempts += u64::from(new);
-        let Some(decision) = decision.filter(|_| !config.ignores(evidence.source)) else {
-            return;
-        };
-        *bans += 1;
-        let ban = Ban::new(evidence.source, name, evidence.at, jail.rule().ban_time);
-        jail.settle(ban.source, ban.until);
-        self.bans.push(WouldBan {
+    fn judge(
+        &mut self,
+        config: &Config,
+        policy: &mut Policy,
+        networks: &mut BTreeMap<Source, Timestamp>,
+        evidence: &Evidence,
+    ) {
+        let weighed = policy.weigh(evidence, config, false);
+        for (name, new) in weighed.new {
+            self.jails.entry(name).or_default().0 += u64::from(new);
+        }
+        for sentence in weighed.sentences {
+            let mut around = sentence.ban.source.around();
+            let covered = |network| {
+                networks
+                    .get(&network)
+                    .is_some_and(|until| *until > evidence.at)
+            };
+            if sentence.fate == Fate::Ignored || around.any(covered) {
+                continue;
+            }
+            if let Some(whole) = self.ban(config, policy, sentence) {
+                networks.insert(whole.ban.source, whole.ban.until);
+                self.ban(config, policy, whole);
+            }
+        }
+    }
+
+    /// Makes a ban, and says which network is to be banned for it.
+    fn ban(
+        &mut self,
+        config: &Config,
+        policy: &mut Policy,
+        sentence: Sentence,
+    ) -> Option<Sentence> {
+        let ban = sentence.ban.clone();
+        policy.settle(ban.source, &ban.jail, ban.until);
+        let growth = config.jails.get(&ban.jail)?.growth;
+        policy
+            .history
+            .note(ban.source, ban.since, ban.until, growth.forget);
+        self.jails.entry(Arc::clone(&ban.jail)).or_default().1 += 1;
+        let whole = policy.crowd(&ban, config);
+        self.bans.push(sentence);
+        whole.map(|ban| Sentence {
             ban,
-            attempts: decision.attempts,
-            user: decision.user,
-        });
+            attempts: 0,
+            user: None,
+            fate: Fate::Enforced,
+        })
     }
 
     /// Keeps an entry that says nothing but looks as if it should.

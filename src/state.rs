@@ -14,15 +14,17 @@ use rusqlite::{Connection, Row, Transaction, params};
 
 use crate::ban::{Ban, JailName};
 use crate::firewall::Backend;
+use crate::history::Past;
 use crate::journal::Position;
 use crate::source::Source;
+use crate::trust::Pair;
 pub use writer::Writer;
 
 /// The database's name in the state directory.
 const FILE: &str = "banjour.db";
 
 /// `PRAGMA user_version`: another number is another schema.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 
 /// Times are microseconds since the epoch. `settled`: attempts up to then were dealt with by a ban or forgiven.
 const SCHEMA: &str = "
@@ -35,6 +37,12 @@ const SCHEMA: &str = "
 /// From version 1 on.
 const HOLDER: &str = "
     CREATE TABLE holder (id INTEGER PRIMARY KEY CHECK (id = 0), firewall TEXT);
+";
+
+/// From version 2 on. `customer`: a user's last login from a source. `history`: how many bans, and the last one.
+const POLICY: &str = "
+    CREATE TABLE customer (source TEXT, user TEXT, at INTEGER, PRIMARY KEY (source, user)) WITHOUT ROWID;
+    CREATE TABLE history (source TEXT PRIMARY KEY, bans INTEGER, since INTEGER, until INTEGER) WITHOUT ROWID;
 ";
 
 /// A source in a jail.
@@ -62,6 +70,10 @@ pub struct Saved {
     pub totals: BTreeMap<JailName, Totals>,
     /// Who kept banned sources out.
     pub holder: Option<Backend>,
+    /// Users who have logged in, where from and when last.
+    pub customers: Vec<(Pair, Timestamp)>,
+    /// Who was banned before.
+    pub history: Vec<(Source, Past)>,
 }
 
 /// What is to be saved; the newest word on each thing.
@@ -77,6 +89,10 @@ pub struct Changes {
     pub totals: BTreeMap<JailName, Totals>,
     /// Somebody else keeps banned sources out.
     pub holder: Option<Backend>,
+    /// See [`Saved::customers`].
+    pub customers: BTreeMap<Pair, Timestamp>,
+    /// Bans to be remembered, or forgotten (`None`).
+    pub history: BTreeMap<Source, Option<Past>>,
 }
 
 /// The state can't be read or written.
@@ -133,8 +149,9 @@ impl State {
         db.pragma_update(None, "synchronous", "NORMAL")?;
         match db.pragma_query_value(None, "user_version", |row| row.get(0))? {
             SCHEMA_VERSION => {}
-            1 => upgrade(&db, HOLDER)?,
-            0 => upgrade(&db, &[SCHEMA, HOLDER].concat())?,
+            2 => upgrade(&db, POLICY)?,
+            1 => upgrade(&db, &[HOLDER, POLICY].concat())?,
+            0 => upgrade(&db, &[SCHEMA, HOLDER, POLICY].concat())?,
             other => return Err(Error::Version(other)),
         }
         let state = Self { db };
@@ -176,6 +193,17 @@ impl State {
                 .into_iter()
                 .find(|backend| backend.as_str() == name))
         };
+        let customer = |row: &Row<'_>| -> rusqlite::Result<_> {
+            let pair = source(row)?.zip(Some(row.get::<_, String>(1)?.into()));
+            Ok(pair.zip(time(row.get(2)?)))
+        };
+        let past = |row: &Row<'_>| -> rusqlite::Result<_> {
+            let bans = u32::try_from(row.get::<_, i64>(1)?).ok();
+            let times = time(row.get(2)?).zip(time(row.get(3)?));
+            let past = bans.zip(times);
+            let past = past.map(|(bans, (since, until))| Past { bans, since, until });
+            Ok(source(row)?.zip(past))
+        };
         Ok(Saved {
             position: self
                 .rows("SELECT cursor, at FROM position", "position", position)?
@@ -193,6 +221,16 @@ impl State {
             holder: self
                 .rows("SELECT firewall FROM holder", "holder", holder)?
                 .pop(),
+            customers: self.rows(
+                "SELECT source, user, at FROM customer ORDER BY at",
+                "customer",
+                customer,
+            )?,
+            history: self.rows(
+                "SELECT source, bans, since, until FROM history",
+                "history",
+                past,
+            )?,
         })
     }
 
@@ -268,6 +306,26 @@ fn write(to: &Transaction<'_>, changes: &Changes) -> rusqlite::Result<()> {
         to.prepare_cached("INSERT OR REPLACE INTO holder VALUES (0, ?)")?
             .execute([holder.as_str()])?;
     }
+    for ((source, user), at) in &changes.customers {
+        to.prepare_cached("INSERT OR REPLACE INTO customer VALUES (?, ?, ?)")?
+            .execute(params![source.to_string(), &**user, at.as_microsecond()])?;
+    }
+    for (source, past) in &changes.history {
+        let source = source.to_string();
+        match past {
+            Some(Past { bans, since, until }) => to
+                .prepare_cached("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?)")?
+                .execute(params![
+                    source,
+                    bans,
+                    since.as_microsecond(),
+                    until.as_microsecond()
+                ])?,
+            None => to
+                .prepare_cached("DELETE FROM history WHERE source = ?")?
+                .execute([source])?,
+        };
+    }
     Ok(())
 }
 
@@ -283,6 +341,8 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.position.is_none()
             && self.holder.is_none()
+            && self.customers.is_empty()
+            && self.history.is_empty()
             && self.bans.is_empty()
             && self.settled.is_empty()
             && self.totals.is_empty()
@@ -290,8 +350,12 @@ impl Changes {
 }
 
 fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
-    let (source, jail): (String, String) = (row.get(0)?, row.get(1)?);
-    Ok(source.parse().ok().map(|source| (source, jail.into())))
+    let jail: String = row.get(1)?;
+    Ok(source(row)?.map(|source| (source, jail.into())))
+}
+
+fn source(row: &Row<'_>) -> rusqlite::Result<Option<Source>> {
+    Ok(row.get::<_, String>(0)?.parse().ok())
 }
 
 fn time(usec: i64) -> Option<Timestamp> {

@@ -19,6 +19,15 @@ const MAX_USER: usize = 256;
 /// A login is noted again when so much of the time of trust is over, so that a busy customer is not saved each minute.
 const RENEWALS: u32 = 16;
 
+/// Who it is that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Anybody.
+    Stranger,
+    /// Who has logged in from there, under this name.
+    Customer,
+}
+
 /// A user at a source.
 pub type Pair = (Source, Box<str>);
 
@@ -75,10 +84,19 @@ impl Trust {
         self.note((source, user), at);
     }
 
+    /// What a name is at a source.
+    #[must_use]
+    pub fn standing(&self, source: Source, user: Option<&str>, at: Timestamp) -> Standing {
+        if user.is_some_and(|user| self.holds(source, user, at)) {
+            Standing::Customer
+        } else {
+            Standing::Stranger
+        }
+    }
+
     /// Whether this user has logged in from this source lately. A name without a domain is the same as one with any:
     /// what clients write and what servers make of it may differ by that.
-    #[must_use]
-    pub fn holds(&self, source: Source, user: &str, at: Timestamp) -> bool {
+    fn holds(&self, source: Source, user: &str, at: Timestamp) -> bool {
         let Some(user) = folded(user) else {
             return false;
         };

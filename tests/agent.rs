@@ -30,6 +30,8 @@ mod import;
 mod journal;
 #[path = "agent/orders.rs"]
 mod orders;
+#[path = "agent/policy.rs"]
+mod policy;
 #[path = "agent/polkit.rs"]
 mod polkit;
 #[path = "agent/replay.rs"]

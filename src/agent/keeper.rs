@@ -3,6 +3,7 @@
 
 mod lift;
 mod orders;
+mod tell;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,21 +16,22 @@ use jiff::{Timestamp, Zoned};
 use crate::ban::{Ban, Bans, JailName};
 use crate::bus::{Announcement, Announcer};
 use crate::config::Config;
-use crate::filter::{Evidence, Finding, Trouble};
+use crate::filter::{Evidence, Finding};
 use crate::firewall::{Backend, Desired, Report};
-use crate::jail::{Decision, Jail};
+use crate::history::Growth;
 use crate::journal::{Batch, Position};
-use crate::log::id;
+use crate::policy::{Fate, Policy, Sentence};
 use crate::source::Source;
 use crate::state::{Changes, Saved, Totals};
 use lift::Reason;
+use tell::{Cause, tell_ban, tell_observed};
 
 /// Where nobody attacks, the journal's position is saved when it has moved on by this much.
 const POSITION_INTERVAL: Duration = Duration::from_mins(10);
 
 pub(super) struct Keeper {
     config: Config,
-    jails: BTreeMap<JailName, Jail>,
+    policy: Policy,
     /// Those of removed jails too: they may come back.
     totals: BTreeMap<JailName, Totals>,
     bans: Bans,
@@ -57,13 +59,18 @@ impl Keeper {
             settled,
             totals,
             holder: _,
+            customers,
+            history,
         } = saved;
+        let mut policy = Policy::new(&config);
+        for (pair, at) in customers {
+            policy.trust.restore(pair, at);
+        }
+        for (source, past) in history {
+            policy.history.restore(source, past);
+        }
         let mut keeper = Self {
-            jails: config
-                .jails
-                .iter()
-                .map(|(name, jail)| (Arc::clone(name), Jail::new(jail.rule)))
-                .collect(),
+            policy,
             config,
             totals,
             bans: Bans::default(),
@@ -78,9 +85,7 @@ impl Keeper {
             announcer,
         };
         for ((source, jail), until) in settled {
-            if let Some(jail) = keeper.jails.get_mut(&jail) {
-                jail.settle(source, until);
-            }
+            keeper.policy.settle(source, &jail, until);
         }
         for ban in bans {
             keeper.bans.insert(ban);
@@ -119,7 +124,7 @@ impl Keeper {
             finding.widen(self.config.prefixes);
             match finding {
                 Finding::Evidence(evidence) => self.weigh(evidence, batch.again),
-                Finding::Trouble(trouble) => self.excuse(trouble, batch.again),
+                Finding::Trouble(trouble) => self.policy.excuse(trouble, batch.again),
             }
         }
         if batch.again {
@@ -135,64 +140,58 @@ impl Keeper {
     }
 
     fn weigh(&mut self, evidence: &Evidence, again: bool) {
-        let mut decisions = Vec::new();
-        for (name, jail) in &mut self.jails {
-            let counts = self
-                .config
-                .jails
-                .get(name)
-                .is_some_and(|jail| jail.filters.contains(&*evidence.filter));
-            if !counts || (again && jail.knows(evidence.at)) {
-                continue;
-            }
-            let (new, decision) = jail.observe(evidence);
-            if new > 0 {
-                let counting = decision.as_ref().map(|decision| decision.attempts);
-                tell_attempt(
-                    evidence,
-                    new,
-                    name,
-                    counting.unwrap_or_else(|| jail.counting(evidence.source)),
-                    jail,
-                );
-            }
-            if !again && new > 0 {
-                let totals = self.totals.entry(Arc::clone(name)).or_default();
+        let weighed = self.policy.weigh(evidence, &self.config, again);
+        for (name, new) in weighed.new {
+            self.tell_attempt(evidence, new, &name);
+            if !again {
+                let totals = self.totals.entry(Arc::clone(&name)).or_default();
                 totals.failed += u64::from(new);
-                self.changes.totals.insert(Arc::clone(name), *totals);
-            }
-            if let Some(decision) = decision {
-                let time = jail.rule().ban_time;
-                decisions.push((Ban::new(evidence.source, name, evidence.at, time), decision));
+                self.changes.totals.insert(name, *totals);
             }
         }
-        for (ban, decision) in decisions {
-            if self.config.ignores(ban.source) {
-                tracing::debug!(
-                    "{} failed logins from {}, which is never banned",
-                    decision.attempts,
-                    ban.source
-                );
-            } else {
-                self.ban(ban, &decision);
-            }
+        if let Some(customer) = weighed.customer {
+            self.changes.customers.insert(customer, evidence.at);
+        }
+        if let Some(sources) = weighed.siege.filter(|_| !again) {
+            self.tell_siege(evidence.user.as_deref().unwrap_or_default(), sources);
+        }
+        for sentence in weighed.sentences {
+            self.carry_out(sentence);
         }
     }
 
-    /// Whatever filter tells of it, all jails hear of it: it is Dovecot's database that can't check what Postfix is given.
-    fn excuse(&mut self, trouble: &Trouble, again: bool) {
-        for jail in self.jails.values_mut() {
-            if !again || !jail.knows(trouble.at) {
-                jail.excuse(trouble);
+    fn carry_out(&mut self, sentence: Sentence) {
+        let Sentence {
+            ban,
+            attempts,
+            user,
+            fate,
+        } = sentence;
+        let cause = Cause::Attempts(attempts, user);
+        match fate {
+            Fate::Enforced if self.bans.covers(ban.source) => {
+                tracing::debug!("{} is banned with its network already", ban.source);
             }
+            Fate::Enforced => self.ban(ban, &cause),
+            Fate::Observed => {
+                self.settle(ban.source, &ban.jail, ban.until);
+                tell_observed(&ban, &cause);
+            }
+            Fate::Ignored => tracing::debug!("{} is never banned, in spite of {cause}", ban.source),
         }
     }
 
-    fn ban(&mut self, ban: Ban, decision: &Decision) {
+    fn ban(&mut self, ban: Ban, cause: &Cause) {
         self.settle(ban.source, &ban.jail, ban.until);
         let totals = self.totals.entry(Arc::clone(&ban.jail)).or_default();
         totals.banned += 1;
         self.changes.totals.insert(Arc::clone(&ban.jail), *totals);
+        let forget = self.growth(&ban.jail).forget;
+        let past = self
+            .policy
+            .history
+            .note(ban.source, ban.since, ban.until, forget);
+        self.changes.history.insert(ban.source, Some(past));
         if ban.until <= Timestamp::now() {
             // Read in the journal after a time without an agent.
             tracing::debug!(
@@ -202,25 +201,7 @@ impl Keeper {
             );
             return;
         }
-        let Decision { attempts, user } = decision;
-        let cause = match (attempts, user) {
-            (0, _) => "by an administrator".to_owned(),
-            (_, Some(user)) => format!("{attempts} failed logins, the last as {user:?}"),
-            (_, None) => format!("{attempts} failed logins"),
-        };
-        tracing::info!(
-            MESSAGE_ID = id::BAN,
-            BANJOUR_ACTION = "ban",
-            BANJOUR_SOURCE = %ban.source,
-            BANJOUR_JAIL = %ban.jail,
-            BANJOUR_USER = user.as_deref(),
-            BANJOUR_ATTEMPTS = (*attempts > 0).then_some(*attempts),
-            BANJOUR_UNTIL = usec(ban.until),
-            "banned {} until {} in jail {}: {cause}",
-            ban.source,
-            local(ban.until),
-            ban.jail
-        );
+        tell_ban(&ban, cause);
         self.announcer.say(Announcement::BanNew(
             ban.source.to_string(),
             Arc::clone(&ban.jail),
@@ -229,17 +210,28 @@ impl Keeper {
         self.changes
             .bans
             .insert((ban.source, Arc::clone(&ban.jail)), Some(ban.clone()));
-        let source = ban.source;
-        if let Some(displaced) = self.bans.insert(ban) {
+        if let Some(displaced) = self.bans.insert(ban.clone()) {
             self.ended(&[displaced], Reason::Limit);
         }
-        self.enforce(source);
+        self.enforce(ban.source);
+        if let Some(whole) = self.policy.crowd(&ban, &self.config) {
+            self.ban_network(whole);
+        }
+    }
+
+    /// Bans a network in the place of those in it who are banned.
+    fn ban_network(&mut self, whole: Ban) {
+        let mut folded = self.bans.inside(whole.source);
+        folded.retain(|ban| ban.source != whole.source);
+        self.ban(whole, &Cause::Crowd(folded.len()));
+        for ban in &folded {
+            self.bans.remove(ban.source, Some(&ban.jail));
+        }
+        self.ended(&folded, Reason::Network);
     }
 
     fn settle(&mut self, source: Source, jail: &JailName, until: Timestamp) {
-        if let Some(jail) = self.jails.get_mut(jail) {
-            jail.settle(source, until);
-        }
+        self.policy.settle(source, jail, until);
         self.changes
             .settled
             .insert((source, Arc::clone(jail)), until);
@@ -249,6 +241,12 @@ impl Keeper {
     fn enforce(&self, source: Source) {
         let until = self.bans.of_source(source).map(|ban| ban.until).max();
         self.desired.set(source, until);
+    }
+
+    /// How the bans of a jail grow.
+    fn growth(&self, jail: &JailName) -> Growth {
+        let jail = self.config.jails.get(jail);
+        jail.map(|jail| jail.growth).unwrap_or_default()
     }
 
     /// Takes in what the firewall holds.
@@ -270,23 +268,12 @@ impl Keeper {
 
     /// Takes another configuration into force. Bans and counters stay, except where they lose their ground.
     pub(super) fn reconfigure(&mut self, config: Config) {
-        let gone: Vec<JailName> = self
-            .jails
-            .keys()
-            .filter(|name| !config.jails.contains_key(*name))
-            .cloned()
-            .collect();
+        let (new, gone) = self.policy.configure(&config);
         for name in gone {
-            self.jails.remove(&name);
             self.announcer.say(Announcement::JailRemoved(name));
         }
-        for (name, jail) in &config.jails {
-            if let Some(known) = self.jails.get_mut(name) {
-                known.set_rule(jail.rule);
-            } else {
-                self.jails.insert(Arc::clone(name), Jail::new(jail.rule));
-                self.announcer.say(Announcement::JailNew(Arc::clone(name)));
-            }
+        for name in new {
+            self.announcer.say(Announcement::JailNew(name));
         }
         self.config = config;
         self.lift_groundless();
@@ -295,22 +282,8 @@ impl Keeper {
 
     /// The journal is about to be read again from before the position.
     pub(super) fn read_again(&mut self) {
-        self.jails.values_mut().for_each(Jail::read_again);
+        self.policy.read_again();
     }
-}
-
-fn tell_attempt(evidence: &Evidence, new: u32, name: &JailName, counting: u32, jail: &Jail) {
-    let (source, user) = (evidence.source, evidence.user.as_deref());
-    tracing::debug!(
-        BANJOUR_ACTION = "attempt",
-        BANJOUR_SOURCE = %source,
-        BANJOUR_JAIL = %name,
-        BANJOUR_USER = user,
-        BANJOUR_ATTEMPTS = new,
-        "{new} failed from {source} as {:?}: {counting} of {} count in jail {name}",
-        user.unwrap_or_default(),
-        jail.rule().attempts
-    );
 }
 
 fn local(at: Timestamp) -> impl fmt::Display {

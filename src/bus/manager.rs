@@ -102,6 +102,13 @@ impl Manager {
         reason: &str,
     ) -> zbus::Result<()>;
 
+    #[zbus(signal)]
+    async fn account_under_attack(
+        emitter: &SignalEmitter<'_>,
+        user: &str,
+        sources: u32,
+    ) -> zbus::Result<()>;
+
     #[zbus(property(emits_changed_signal = "const"))]
     #[allow(clippy::unused_self, reason = "zbus wants a method")]
     fn version(&self) -> &'static str {

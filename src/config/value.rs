@@ -52,6 +52,22 @@ pub(super) struct Ipv4Prefix(pub u8);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ipv6Prefix(pub u8);
 
+/// A whole number that may be 0, which turns something off.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sources(pub u16);
+
+/// How many times as long each ban is as the one before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Factor(pub u16);
+
+/// Whether bans are made, or only told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Mode {
+    Enforce,
+    Observe,
+}
+
 /// A jail's name. It is shown in many places, and is part of a D-Bus path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name(pub String);
@@ -77,6 +93,33 @@ impl From<Firewall> for Option<Backend> {
             Firewall::Iptables => Some(Backend::Iptables),
         }
     }
+}
+
+impl<'de> Deserialize<'de> for Sources {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        within(deserializer, 0, 1000).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Factor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        within(deserializer, 1, 100).map(Self)
+    }
+}
+
+fn within<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    least: u16,
+    most: u16,
+) -> Result<u16, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    let number_within = u16::try_from(number)
+        .ok()
+        .filter(|n| (least..=most).contains(n));
+    number_within.ok_or_else(|| {
+        let allowed = format!("{number} is not a whole number from {least} to {most}");
+        de::Error::custom(allowed)
+    })
 }
 
 impl<'de> Deserialize<'de> for Ipv4Prefix {

@@ -83,6 +83,8 @@ pub struct Trouble {
 pub struct Client {
     /// The client's address.
     pub source: Source,
+    /// The name that it gave, as in [`Evidence::user`].
+    pub user: Option<String>,
     /// Whether it came through a login process, which tells by itself that nobody checked the password.
     pub session: bool,
     /// The password database that could not check it.

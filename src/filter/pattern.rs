@@ -187,13 +187,12 @@ impl Pattern {
             }));
         }
         let outcome = self.outcome(&captures)?;
-        let text = |name, max| readable(captures.name(name)?.as_bytes(), max);
         Some(Finding::Evidence(Evidence {
             at,
             filter,
             source: address(&captures)?,
-            user: text("user", MAX_USER),
-            session: text("session", MAX_SESSION),
+            user: readable_text(&captures, "user", MAX_USER),
+            session: readable_text(&captures, "session", MAX_SESSION),
             outcome,
         }))
     }
@@ -236,6 +235,7 @@ impl Kind {
 fn client(captures: &Captures<'_>) -> Option<Client> {
     Some(Client {
         source: address(captures)?,
+        user: readable_text(captures, "user", MAX_USER),
         session: captures.name("session").is_some(),
         back: text(captures, "back")?.into(),
     })
@@ -247,6 +247,10 @@ fn address(captures: &Captures<'_>) -> Option<Source> {
 
 fn text<'a>(captures: &Captures<'a>, name: &str) -> Option<&'a str> {
     str::from_utf8(captures.name(name)?.as_bytes()).ok()
+}
+
+fn readable_text(captures: &Captures<'_>, name: &str, max: usize) -> Option<String> {
+    readable(captures.name(name)?.as_bytes(), max)
 }
 
 fn number(digits: &str) -> u32 {

@@ -5,6 +5,7 @@ mod trouble;
 
 use super::*;
 use crate::tally::Witness;
+use crate::trust::Standing;
 
 const MALLORY: &str = "192.0.2.7";
 
@@ -23,6 +24,7 @@ fn jail_with(attempts: u32, window_minutes: u64) -> Jail {
         attempts: NonZeroU32::new(attempts).unwrap(),
         window: Duration::from_mins(window_minutes),
         ban_time: Duration::from_mins(30),
+        customer_attempts: NonZeroU32::new(100).unwrap(),
     })
 }
 
@@ -53,7 +55,7 @@ fn pam(minute: i64) -> Evidence {
 fn show(jail: &mut Jail, all: &[Evidence]) -> Vec<(u32, bool)> {
     all.iter()
         .map(|evidence| {
-            let (new, decision) = jail.observe(evidence);
+            let (new, decision) = jail.observe(evidence, Standing::Stranger);
             (new, decision.is_some())
         })
         .collect()
@@ -64,14 +66,18 @@ fn the_limit_is_exact() {
     for limit in [1, 2, 3, 10] {
         let mut jail = jail_with(limit, 60);
         for n in 1..limit {
-            assert_eq!(jail.observe(&front(i64::from(n), 1)), (1, None), "{limit}");
+            assert_eq!(
+                jail.observe(&front(i64::from(n), 1), Standing::Stranger),
+                (1, None),
+                "{limit}"
+            );
         }
         let decision = Decision {
             attempts: limit,
             user: Some(format!("user{limit}")),
         };
         assert_eq!(
-            jail.observe(&front(i64::from(limit), 1)),
+            jail.observe(&front(i64::from(limit), 1), Standing::Stranger),
             (1, Some(decision))
         );
     }
@@ -80,7 +86,7 @@ fn the_limit_is_exact() {
 #[test]
 fn one_line_may_tell_of_all_attempts() {
     let mut jail = jail();
-    let (new, decision) = jail.observe(&front(0, 3));
+    let (new, decision) = jail.observe(&front(0, 3), Standing::Stranger);
     assert_eq!((new, decision.unwrap().attempts), (3, 3));
     let mut jail = jail_with(3, 60);
     assert_eq!(
@@ -94,7 +100,11 @@ fn the_window_slides() {
     // Two an hour, for ever: the one before the last is always just out of the window.
     let mut slow = jail();
     for n in 0..100 {
-        assert_eq!(slow.observe(&front(30 * n, 1)), (1, None), "{n}");
+        assert_eq!(
+            slow.observe(&front(30 * n, 1), Standing::Stranger),
+            (1, None),
+            "{n}"
+        );
     }
     let mut quicker = jail();
     assert_eq!(
@@ -281,14 +291,17 @@ fn memory_is_bounded_and_the_longest_unheard_is_forgotten() {
     };
     let most = u32::try_from(MAX_SOURCES).unwrap();
     for n in 0..most {
-        jail.observe(&attempt(n));
+        jail.observe(&attempt(n), Standing::Stranger);
     }
     assert_eq!(jail.currently_failed(at(0)), MAX_SOURCES);
     // The first is heard of again, so that the second is the longest unheard.
-    jail.observe(&attempt(0));
-    jail.observe(&attempt(most));
+    jail.observe(&attempt(0), Standing::Stranger);
+    jail.observe(&attempt(most), Standing::Stranger);
     assert_eq!(jail.currently_failed(at(0)), MAX_SOURCES);
-    assert!(jail.observe(&attempt(0)).1.is_some(), "it was remembered");
+    assert!(
+        jail.observe(&attempt(0), Standing::Stranger).1.is_some(),
+        "it was remembered"
+    );
     assert_eq!(
         show(&mut jail, &[attempt(1), attempt(1)]),
         [(1, false), (1, false)],

@@ -1,5 +1,11 @@
 use super::*;
 
+const PAST: Past = Past {
+    bans: 3,
+    since: Timestamp::UNIX_EPOCH,
+    until: Timestamp::UNIX_EPOCH,
+};
+
 fn changes() -> Changes {
     let at = |second| Timestamp::from_second(second).unwrap();
     let key = |source: &str| (source.parse().unwrap(), JailName::from("dovecot"));
@@ -32,6 +38,8 @@ fn changes() -> Changes {
         )]
         .into(),
         holder: Some(Backend::Nftables),
+        customers: [(("192.0.2.9".parse().unwrap(), "bob".into()), at(4))].into(),
+        history: [("192.0.2.7".parse().unwrap(), Some(PAST))].into(),
     }
 }
 
@@ -68,6 +76,9 @@ fn what_is_saved_is_there_again() {
     assert_eq!(aside, None);
     assert_eq!(saved.position, changes.position);
     assert_eq!(saved.holder, changes.holder);
+    let customers: BTreeMap<_, _> = saved.customers.into_iter().collect();
+    assert_eq!(customers, changes.customers);
+    assert_eq!(saved.history, [("192.0.2.7".parse().unwrap(), PAST)]);
     assert_eq!(
         saved
             .bans

@@ -14,6 +14,7 @@ use lru::LruCache;
 
 use super::Witness;
 use crate::filter::{Evidence, Outcome};
+use crate::trust::Standing;
 pub use words::Word;
 use words::Words;
 
@@ -93,7 +94,7 @@ impl Habits {
     }
 
     /// Takes in a failure. Returns whether something was learned by it: then all that was counted is to be counted again.
-    pub fn hear(&mut self, evidence: &Evidence) -> bool {
+    pub fn hear(&mut self, evidence: &Evidence, standing: Standing) -> bool {
         let Outcome::Failure { witness, attempts } = &evidence.outcome else {
             return false;
         };
@@ -106,6 +107,7 @@ impl Habits {
             source: evidence.source,
             witness: witness.clone(),
             attempts: *attempts,
+            standing,
             filter: Arc::clone(&evidence.filter),
             user: evidence.user.clone(),
             session: evidence.session.clone(),

@@ -196,6 +196,10 @@ pub(crate) fn signal_text(message: &Message) -> String {
             let (source, jail, reason): (String, String, String) = body.deserialize().unwrap();
             format!("BanRemoved {source} {jail} {reason}")
         }
+        "AccountUnderAttack" => {
+            let (user, sources): (String, u32) = body.deserialize().unwrap();
+            format!("AccountUnderAttack {user} {sources}")
+        }
         "PropertiesChanged" => {
             let changed = PropertiesChanged::from_message(message.clone()).unwrap();
             let changed = changed.args().unwrap();

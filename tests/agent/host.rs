@@ -91,6 +91,9 @@ impl Host {
             notifications,
             directory,
         };
+        // Tests have their addresses in few networks, and fail under one name.
+        let few = "network-sources = 0\naccount-sources = 0\n";
+        host.write("etc/banjour/banjour.toml.d/00-test.toml", few);
         // Not every machine has a user "postfix".
         let (name, text) = filter::SHIPPED
             .into_iter()

@@ -22,6 +22,8 @@ pub(super) enum Reason {
     JailRemoved,
     /// The configuration says that this source is never banned.
     Ignored,
+    /// The network around it is banned.
+    Network,
     /// There were too many bans, and this one would have ended first.
     Limit,
 }
@@ -33,6 +35,7 @@ impl Reason {
             Self::Unbanned => "unbanned",
             Self::JailRemoved => "jail-removed",
             Self::Ignored => "ignored",
+            Self::Network => "network",
             Self::Limit => "limit",
         }
     }
@@ -85,7 +88,7 @@ impl Keeper {
     pub(super) fn lift_groundless(&mut self) {
         let mut lost = BTreeMap::<&'static str, (Reason, Vec<Ban>)>::new();
         for ban in self.bans.iter() {
-            let reason = if !self.jails.contains_key(&ban.jail) {
+            let reason = if !self.policy.jails().contains_key(&ban.jail) {
                 Reason::JailRemoved
             } else if self.config.ignores(ban.source) {
                 Reason::Ignored

@@ -7,11 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::lift::Reason;
+use super::tell::Cause;
 use super::{Keeper, usec};
 use crate::ban::{Ban, JailName};
 use crate::bus::{BanRow, Error, JailStatus, Status};
 use crate::config::{MANUAL, MAX_TIME};
-use crate::jail::Decision;
 use crate::source::Source;
 
 impl Keeper {
@@ -48,13 +48,7 @@ impl Keeper {
             }
         };
         let ban = Ban::new(source, &jail, Timestamp::now(), duration);
-        self.ban(
-            ban,
-            &Decision {
-                attempts: 0,
-                user: None,
-            },
-        );
+        self.ban(ban, &Cause::Order);
         Ok(())
     }
 
@@ -66,29 +60,42 @@ impl Keeper {
         jail: &str,
     ) -> Result<u32, Error> {
         let jails: Vec<JailName> = if jail.is_empty() {
-            self.jails.keys().cloned().collect()
+            self.policy.jails().keys().cloned().collect()
         } else {
             vec![self.jail_name(jail)?]
         };
         let now = Timestamp::now();
         let mut lifted = Vec::new();
         for source in BTreeSet::from([source, source.network(self.config.prefixes)]) {
-            for jail in &jails {
-                self.settle(source, jail, now);
+            // A network was banned for what is inside.
+            for inside in self.policy.history.inside(source) {
+                self.forgive(inside, &jails, now);
             }
+            self.forgive(source, &jails, now);
             lifted.extend(self.bans.remove(source, (!jail.is_empty()).then_some(jail)));
         }
         self.ended(&lifted, Reason::Unbanned);
         Ok(u32::try_from(lifted.len()).unwrap_or(u32::MAX))
     }
 
+    fn forgive(&mut self, source: Source, jails: &[JailName], now: Timestamp) {
+        for jail in jails {
+            self.settle(source, jail, now);
+        }
+        if self.policy.history.forgive(source) {
+            self.changes.history.insert(source, None);
+        }
+    }
+
     fn jail_name(&self, name: &str) -> Result<JailName, Error> {
-        self.jails
+        self.policy
+            .jails()
             .get_key_value(name)
             .map(|(name, _)| Arc::clone(name))
             .ok_or_else(|| {
                 let known = self
-                    .jails
+                    .policy
+                    .jails()
                     .keys()
                     .map(|name| &**name)
                     .collect::<Vec<_>>()
@@ -112,7 +119,12 @@ impl Keeper {
 
     pub(in crate::agent) fn status(&self, problems: Vec<String>) -> Status {
         Status {
-            jails: self.jails.keys().map(ToString::to_string).collect(),
+            jails: self
+                .policy
+                .jails()
+                .keys()
+                .map(ToString::to_string)
+                .collect(),
             problems,
             firewall: self.holder,
             in_force: count(self.in_force),
@@ -122,7 +134,7 @@ impl Keeper {
     }
 
     pub(in crate::agent) fn jail_status(&self, name: &str, now: Timestamp) -> Option<JailStatus> {
-        let jail = self.jails.get(name)?;
+        let jail = self.policy.jails().get(name)?;
         let totals = self.totals.get(name).copied().unwrap_or_default();
         let rule = jail.rule();
         Some(JailStatus {
@@ -148,7 +160,8 @@ impl Keeper {
     pub(in crate::agent) fn summary(&self) -> String {
         let (bans, jails) = (
             self.bans.len(),
-            self.jails
+            self.policy
+                .jails()
                 .keys()
                 .map(|name| &**name)
                 .collect::<Vec<_>>()

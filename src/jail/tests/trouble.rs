@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::filter::Client;
+use crate::trust::Standing;
 
 fn seconds(second: i64) -> Timestamp {
     Timestamp::from_second(3600 + second).unwrap()
@@ -37,6 +38,7 @@ fn trouble(second: i64) -> Trouble {
 fn trouble_of(second: i64, source: &str, session: bool) -> Trouble {
     Trouble {
         client: Some(Client {
+            user: None,
             source: source.parse().unwrap(),
             session,
             back: "ldap".into(),
@@ -49,9 +51,9 @@ fn trouble_of(second: i64, source: &str, session: bool) -> Trouble {
 fn while_no_password_can_be_checked_nobody_is_counted_who_may_have_been_right() {
     let mut jail = jail();
     let (mallory, pam) = (MALLORY.parse().unwrap(), Witness::Back("pam_unix".into()));
-    jail.observe(&said(0, MALLORY, pam.clone()));
-    jail.observe(&said(8, MALLORY, pam.clone()));
-    jail.excuse(&trouble(10));
+    jail.observe(&said(0, MALLORY, pam.clone()), Standing::Stranger);
+    jail.observe(&said(8, MALLORY, pam.clone()), Standing::Stranger);
+    jail.excuse(&trouble(10), Standing::Stranger);
     assert_eq!(
         jail.counting(mallory),
         1,
@@ -59,18 +61,23 @@ fn while_no_password_can_be_checked_nobody_is_counted_who_may_have_been_right() 
     );
     for second in 11..=40 {
         let new = [pam.clone(), Witness::UnsureFront]
-            .map(|witness| jail.observe(&said(second, MALLORY, witness)));
+            .map(|witness| jail.observe(&said(second, MALLORY, witness), Standing::Stranger));
         assert_eq!(new, [(0, None), (0, None)], "{second}");
     }
-    assert_eq!(jail.observe(&said(41, MALLORY, pam)), (1, None));
-    let decision = jail.observe(&said(42, MALLORY, Witness::UnsureFront)).1;
+    assert_eq!(
+        jail.observe(&said(41, MALLORY, pam), Standing::Stranger),
+        (1, None)
+    );
+    let decision = jail
+        .observe(&said(42, MALLORY, Witness::UnsureFront), Standing::Stranger)
+        .1;
     assert_eq!(decision, None, "a second witness");
 }
 
 #[test]
 fn while_no_password_can_be_checked_those_are_counted_who_were_surely_wrong() {
     let mut jail = jail();
-    jail.excuse(&trouble(0));
+    jail.excuse(&trouble(0), Standing::Stranger);
     let shown = show(
         &mut jail,
         &[
@@ -87,7 +94,7 @@ fn while_no_password_can_be_checked_those_are_counted_who_were_surely_wrong() {
 fn a_password_that_could_not_be_checked_is_its_owners_alone() {
     let mut jail = jail();
     for second in 0..4 {
-        jail.excuse(&trouble_of(10 * second, MALLORY, false));
+        jail.excuse(&trouble_of(10 * second, MALLORY, false), Standing::Stranger);
         let shown = show(
             &mut jail,
             &[
@@ -103,9 +110,9 @@ fn a_password_that_could_not_be_checked_is_its_owners_alone() {
 #[test]
 fn a_password_that_a_login_process_took_explains_nothing_at_postfix() {
     let mut jail = jail();
-    jail.excuse(&trouble_of(0, MALLORY, true));
+    jail.excuse(&trouble_of(0, MALLORY, true), Standing::Stranger);
     assert_eq!(
-        jail.observe(&said(1, MALLORY, Witness::UnsureFront)),
+        jail.observe(&said(1, MALLORY, Witness::UnsureFront), Standing::Stranger),
         (1, None)
     );
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::trust::Standing;
 
 const HOME: &str = "192.0.2.7";
 const AWAY: &str = "2001:db8::7";
@@ -48,7 +49,7 @@ impl Story {
             session,
             Outcome::Failure { witness, attempts },
         );
-        self.habits.hear(&word);
+        self.habits.hear(&word, Standing::Stranger);
         self
     }
 

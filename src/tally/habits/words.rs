@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::filter::Evidence;
 use crate::source::Source;
 use crate::tally::Witness;
+use crate::trust::Standing;
 
 /// Words that are kept: those of the attempts under way, even while many attack.
 const MAX_WORDS: usize = 1024;
@@ -24,6 +25,8 @@ pub struct Word {
     pub witness: Witness,
     /// How many attempts it told of.
     pub attempts: u32,
+    /// As what they were counted.
+    pub standing: Standing,
     pub(super) filter: Arc<str>,
     pub(super) user: Option<String>,
     pub(super) session: Option<String>,

@@ -1,0 +1,213 @@
+//! Evidence → sentences: what the jails make of it, with what is known of customers, of accounts under attack and of
+//! earlier bans. The agent carries sentences out, a replay lists them. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::accounts::{Accounts, Siege};
+use crate::ban::{Ban, JailName};
+use crate::config::{Config, JailConfig};
+use crate::filter::{Evidence, Outcome, Trouble};
+use crate::history::History;
+use crate::jail::Jail;
+use crate::source::Source;
+use crate::trust::{Pair, Trust};
+
+/// All that decides.
+#[derive(Debug)]
+pub struct Policy {
+    jails: BTreeMap<JailName, Jail>,
+    /// Who has logged in from where.
+    pub trust: Trust,
+    accounts: Accounts,
+    /// Who was banned before.
+    pub history: History,
+}
+
+/// What follows from one piece of evidence.
+#[derive(Debug, Default)]
+pub struct Weighed {
+    /// The jails that count new attempts by it, with how many.
+    pub new: Vec<(JailName, u32)>,
+    /// What they decide.
+    pub sentences: Vec<Sentence>,
+    /// An account has come under attack from so many sources.
+    pub siege: Option<u16>,
+    /// A customer whose login is to be remembered.
+    pub customer: Option<Pair>,
+}
+
+/// That a source is to be banned.
+#[derive(Clone, Debug)]
+pub struct Sentence {
+    /// The ban.
+    pub ban: Ban,
+    /// How many attempts led to it.
+    pub attempts: u32,
+    /// The last name that was tried, as the client wrote it, cut short.
+    pub user: Option<String>,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// What becomes of a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is carried out.
+    Enforced,
+    /// It is told, and no more: the jail observes.
+    Observed,
+    /// The source is never banned.
+    Ignored,
+}
+
+impl Policy {
+    /// Knows nobody yet.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            jails: config.jails.iter().map(new_jail).collect(),
+            trust: Trust::new(config.trust_time),
+            accounts: Accounts::new(config.accounts),
+            history: History::default(),
+        }
+    }
+
+    /// Other settings from now on; what is known stays. Returns the jails that are new, and those that are gone.
+    pub fn configure(&mut self, config: &Config) -> (Vec<JailName>, Vec<JailName>) {
+        self.trust.set_time(config.trust_time);
+        self.accounts.set_rule(config.accounts);
+        let is_gone = |name: &&JailName| !config.jails.contains_key(*name);
+        let gone: Vec<JailName> = self.jails.keys().filter(is_gone).cloned().collect();
+        self.jails.retain(|name, _| config.jails.contains_key(name));
+        let mut new = Vec::new();
+        for (name, settings) in &config.jails {
+            if let Some(known) = self.jails.get_mut(name) {
+                known.set_rule(settings.rule);
+            } else {
+                self.jails.extend([new_jail((name, settings))]);
+                new.push(Arc::clone(name));
+            }
+        }
+        (new, gone)
+    }
+
+    /// The jails.
+    #[must_use]
+    pub fn jails(&self) -> &BTreeMap<JailName, Jail> {
+        &self.jails
+    }
+
+    /// The journal is about to be read again.
+    pub fn read_again(&mut self) {
+        self.jails.values_mut().for_each(Jail::read_again);
+    }
+
+    /// Takes in evidence; `again`, if it may have been taken in before.
+    pub fn weigh(&mut self, evidence: &Evidence, config: &Config, again: bool) -> Weighed {
+        let Evidence { source, at, .. } = *evidence;
+        let user = evidence.user.as_deref();
+        let standing = self.trust.standing(source, user, at);
+        let mut weighed = Weighed::default();
+        let mut decisions = Vec::new();
+        for (name, jail) in &mut self.jails {
+            let counts = config
+                .jails
+                .get(name)
+                .is_some_and(|jail| jail.filters.contains(&*evidence.filter));
+            if !counts || (again && jail.knows(at)) {
+                continue;
+            }
+            let (new, decision) = jail.observe(evidence, standing);
+            if new > 0 {
+                weighed.new.push((Arc::clone(name), new));
+            }
+            if let Some(decision) = decision {
+                decisions.push((Arc::clone(name), decision));
+            }
+        }
+        if evidence.outcome == Outcome::Success {
+            if let Some(user) = user {
+                weighed.customer = self.trust.learn(source, user, at);
+                self.accounts.forgive(user, source);
+            }
+        } else if standing == crate::trust::Standing::Stranger && !weighed.new.is_empty() {
+            let siege = self.accounts.fail(user.unwrap_or_default(), source, at);
+            if let Siege::Begins(sources) = siege {
+                weighed.siege = Some(sources);
+            }
+            if siege == Siege::Lasts {
+                for (name, _) in &weighed.new {
+                    let jail = self.jails.get_mut(name);
+                    let decision = jail.and_then(|jail| jail.convict(evidence));
+                    decisions.extend(decision.map(|decision| (Arc::clone(name), decision)));
+                }
+            }
+        }
+        for (name, decision) in decisions {
+            let Some(jail) = config.jails.get(&name) else {
+                continue;
+            };
+            let first = jail.rule.ban_time;
+            let time = self.history.ban_time(source, at, first, jail.growth);
+            let fate = if config.ignores(source) {
+                Fate::Ignored
+            } else if jail.observes {
+                Fate::Observed
+            } else {
+                Fate::Enforced
+            };
+            weighed.sentences.push(Sentence {
+                ban: Ban::new(source, &name, at, time),
+                attempts: decision.attempts,
+                user: decision.user,
+                fate,
+            });
+        }
+        weighed
+    }
+
+    /// Whatever filter tells of it, all jails hear of it: it is Dovecot's database that can't check what Postfix is given.
+    pub fn excuse(&mut self, trouble: &Trouble, again: bool) {
+        let standing = trouble
+            .client
+            .as_ref()
+            .map_or(crate::trust::Standing::Stranger, |client| {
+                let user = client.user.as_deref();
+                self.trust.standing(client.source, user, trouble.at)
+            });
+        for jail in self.jails.values_mut() {
+            if !again || !jail.knows(trouble.at) {
+                jail.excuse(trouble, standing);
+            }
+        }
+    }
+
+    /// What a source did up to `until` is dealt with, or forgiven, in a jail.
+    pub fn settle(&mut self, source: Source, jail: &JailName, until: Timestamp) {
+        if let Some(jail) = self.jails.get_mut(jail) {
+            jail.settle(source, until);
+        }
+    }
+
+    /// The network around a source that has just been banned, if it is to be banned as a whole: never one with somebody
+    /// in it who must get in.
+    #[must_use]
+    pub fn crowd(&self, ban: &Ban, config: &Config) -> Option<Ban> {
+        let (at, jail) = (ban.since, config.jails.get(&ban.jail)?);
+        let may = |network| !config.ignores(network) && !self.trust.within(network, at);
+        let network = self.history.crowd(ban.source, at, config.crowd, may)?;
+        let time = self
+            .history
+            .ban_time(network, at, jail.rule.ban_time, jail.growth);
+        let mut whole = Ban::new(network, &ban.jail, at, time);
+        whole.until = whole.until.max(ban.until);
+        Some(whole)
+    }
+}
+
+fn new_jail((name, settings): (&JailName, &JailConfig)) -> (JailName, Jail) {
+    (Arc::clone(name), Jail::new(settings.rule))
+}
