@@ -127,12 +127,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             () = connection.closed() => break Err(anyhow::anyhow!("the bus is gone")),
-            end = &mut firewall => break end.map_err(Into::into).and_then(|end| end.context("cannot drive the firewall")),
+            end = &mut firewall => break end.map_err(Into::into).and_then(|end| end.context("the bus is gone, and the firewall out of reach")),
             Some(order) = orders.recv() => agent.obey(order),
             _ = hangup.recv() => drop(agent.reload()),
             _ = tick.tick() => notify(&[NotifyState::Watchdog]),
             Some(report) = reports.recv() => agent.note(&report),
-            end = &mut helper => break end.map_err(Into::into).and_then(|end| end.context("cannot call the helper")),
+            end = &mut helper => break end.map_err(Into::into).and_then(|end| end.context("the bus is gone, and the helper out of reach")),
             Some(report) = ended.recv() => {
                 agent.problems.set(Kind::Connections, report.err().map(|error| error.to_string()));
             }

@@ -172,7 +172,7 @@ impl Keeper {
             Fate::Enforced if self.bans.covers(ban.source) => {
                 tracing::debug!("{} is banned with its network already", ban.source);
             }
-            Fate::Enforced => self.ban(ban, &cause),
+            Fate::Enforced => self.ban(&ban, &cause),
             Fate::Observed => {
                 self.settle(ban.source, &ban.jail, ban.until);
                 tell_observed(&ban, &cause);
@@ -181,7 +181,7 @@ impl Keeper {
         }
     }
 
-    fn ban(&mut self, ban: Ban, cause: &Cause) {
+    fn ban(&mut self, ban: &Ban, cause: &Cause) {
         self.settle(ban.source, &ban.jail, ban.until);
         let totals = self.totals.entry(Arc::clone(&ban.jail)).or_default();
         totals.banned += 1;
@@ -201,7 +201,7 @@ impl Keeper {
             );
             return;
         }
-        tell_ban(&ban, cause);
+        tell_ban(ban, cause);
         self.announcer.say(Announcement::BanNew(
             ban.source.to_string(),
             Arc::clone(&ban.jail),
@@ -214,13 +214,13 @@ impl Keeper {
             self.ended(&[displaced], Reason::Limit);
         }
         self.enforce(ban.source);
-        if let Some(whole) = self.policy.crowd(&ban, &self.config) {
-            self.ban_network(whole);
+        if let Some(whole) = self.policy.crowd(ban, &self.config) {
+            self.ban_network(&whole);
         }
     }
 
     /// Bans a network in the place of those in it who are banned.
-    fn ban_network(&mut self, whole: Ban) {
+    fn ban_network(&mut self, whole: &Ban) {
         let mut folded = self.bans.inside(whole.source);
         folded.retain(|ban| ban.source != whole.source);
         self.ban(whole, &Cause::Crowd(folded.len()));

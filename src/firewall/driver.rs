@@ -28,6 +28,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// … up to this.
 const RETRY_LAST: Duration = Duration::from_secs(30);
 
+/// Changes of firewalld's entries that are remembered while it is busy with ours.
+const MAX_HEARD: usize = 1024;
+
 /// How things are, after each try.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -73,11 +76,12 @@ pub async fn run(
         reading: Reading::default(),
     };
     let mut retry = RETRY_FIRST;
+    let mut heard = Vec::new();
     loop {
         let result = tokio::select! {
             result = timeout(PATIENCE, driver.bring()) => result.unwrap_or_else(|_| Err(driver.hangs())),
             // It makes all of it doubtful: from the beginning, then.
-            end = reset(&mut events) => {
+            end = reset(&mut events, &mut heard) => {
                 driver.applied = None;
                 end?;
                 continue;
@@ -89,6 +93,7 @@ pub async fn run(
         } else {
             retry = RETRY_FIRST;
         }
+        driver.heed_all(&mut heard);
         if reports.send(driver.report(result)).await.is_err() {
             return Ok(());
         }
@@ -106,10 +111,18 @@ pub async fn run(
     }
 }
 
-/// Waits for firewalld to begin anew. Our own changes of its entries are heard in between.
-async fn reset(events: &mut (impl Stream<Item = Event> + Unpin)) -> zbus::Result<()> {
-    while let Event::Entry(..) = events.next().await.ok_or_else(bus_is_gone)? {}
-    Ok(())
+/// Waits for firewalld to begin anew. Changes of its entries, most of which are our own, are heard in between.
+async fn reset(
+    events: &mut (impl Stream<Item = Event> + Unpin),
+    heard: &mut Vec<Event>,
+) -> zbus::Result<()> {
+    loop {
+        match events.next().await.ok_or_else(bus_is_gone)? {
+            Event::Reset => return Ok(()),
+            event if heard.len() < MAX_HEARD => heard.push(event),
+            Event::Entry(..) => {}
+        }
+    }
 }
 
 fn bus_is_gone() -> zbus::Error {
@@ -295,6 +308,16 @@ impl Driver<'_> {
         let disturbed = self.disturbed.is_some();
         self.reading.read(began, disturbed);
         Ok(())
+    }
+
+    /// Changes of entries that came while others were made: of too many, none can be told apart.
+    fn heed_all(&mut self, heard: &mut Vec<Event>) {
+        if heard.len() == MAX_HEARD {
+            self.reading.hurry();
+        }
+        for event in heard.drain(..) {
+            self.heed(&event);
+        }
     }
 
     fn heed(&mut self, event: &Event) {

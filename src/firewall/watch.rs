@@ -1,7 +1,6 @@
 //! What the kernel tells of changes to banjour's table (`nf_tables` of linux/netfilter): heard on a socket that
 //! the helper has opened, since to open it takes a right.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -9,6 +8,7 @@ use std::os::fd::OwnedFd;
 use netlink_packet_core::{NLA_HEADER_SIZE, NetlinkBuffer, NlasIterator};
 use tokio::net::UnixDatagram;
 
+use super::desired::Sources;
 use crate::source::Source;
 
 /// Longest message; the kernel's are a page or two.
@@ -39,7 +39,7 @@ impl Watch {
 
     /// Waits until something was changed that should be as it was, `held` being what should be there. Where messages were
     /// lost, which is an error, anything may have been changed.
-    pub(super) async fn disturbed<T>(&self, held: &BTreeMap<Source, T>) {
+    pub(super) async fn disturbed(&self, held: &Sources) {
         let mut message = vec![0; MAX_MESSAGE];
         loop {
             match self.0.recv(&mut message).await {
@@ -51,7 +51,7 @@ impl Watch {
 }
 
 /// Whether a datagram tells of a change that is not ours. What we have added, and what we have taken out, is no such.
-fn disturbs<T>(mut datagram: &[u8], held: &BTreeMap<Source, T>) -> bool {
+fn disturbs(mut datagram: &[u8], held: &Sources) -> bool {
     while let Ok(message) = NetlinkBuffer::new_checked(datagram) {
         if message_disturbs(message.message_type(), message.payload(), held) {
             return true;
@@ -63,7 +63,7 @@ fn disturbs<T>(mut datagram: &[u8], held: &BTreeMap<Source, T>) -> bool {
     false
 }
 
-fn message_disturbs<T>(kind: u16, payload: &[u8], held: &BTreeMap<Source, T>) -> bool {
+fn message_disturbs(kind: u16, payload: &[u8], held: &Sources) -> bool {
     let attributes = payload.get(FAMILY_HEADER..).unwrap_or_default();
     if kind >> 8 != SUBSYSTEM || attribute(attributes, TABLE) != Some(b"banjour\0") {
         return false;
@@ -109,6 +109,8 @@ fn each(attributes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     /// A datagram as the kernel sent it.
@@ -118,7 +120,7 @@ mod tests {
     }
 
     fn disturbs(hex: &str, held: &str) -> bool {
-        let held = BTreeMap::from([(held.parse().unwrap(), ())]);
+        let held = Sources::from([(held.parse().unwrap(), Timestamp::MAX)]);
         super::disturbs(&datagram(hex), &held)
     }
 
@@ -152,7 +154,7 @@ mod tests {
     #[test]
     fn what_is_cut_or_garbled_is_no_panic() {
         let whole = datagram(&[DELETED_INTERVAL, DELETED_RULE].concat());
-        let held = BTreeMap::<Source, ()>::new();
+        let held = Sources::new();
         for length in 0..whole.len() {
             super::disturbs(&whole[..length], &held);
             let mut garbled = whole.clone();

@@ -376,5 +376,6 @@ fn an_agent_whose_bus_is_gone_ends() {
     let mut agent = host.start();
     host.bus.kill();
     assert!(!agent.wait().success());
-    assert!(host.stderr().contains("the bus is gone"));
+    let stderr = host.stderr();
+    assert!(stderr.contains("the bus is gone"), "{stderr}");
 }

@@ -48,7 +48,7 @@ impl Keeper {
             }
         };
         let ban = Ban::new(source, &jail, Timestamp::now(), duration);
-        self.ban(ban, &Cause::Order);
+        self.ban(&ban, &Cause::Order);
         Ok(())
     }
 
