@@ -2,6 +2,8 @@
 
 mod recent;
 
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -18,6 +20,9 @@ use recent::Recent;
 /// How many sources a jail remembers; above that, the one not heard of for the longest time is forgotten.
 /// A botnet of more addresses than this within one window is beyond any limit of attempts per address.
 const MAX_SOURCES: usize = 131_072;
+
+/// Passwords that are remembered of a source, by their hash: those of a few phones.
+const MAX_TRIED: usize = 8;
 
 /// When the server can't ask a password database, it may tell so only after another one has spoken: PAM takes 2 s to
 /// refuse.
@@ -73,6 +78,8 @@ struct Record {
     /// What happened up to here was dealt with by a ban, or forgiven by an admin.
     settled: Timestamp,
     heard: Timestamp,
+    /// What was tried last, where the server tells: user, password and who refused them, hashed.
+    tried: VecDeque<u64>,
 }
 
 impl Jail {
@@ -166,6 +173,9 @@ impl Jail {
         let record = record(records, self.max_sources, evidence.source);
         record.hear(at, rule.window);
         record.tally.add(witness, *attempts);
+        if record.has_tried(evidence) {
+            record.tally.repeated(witness);
+        }
         let new = record.count_new(at, &self.habits);
         record.recent.forget(before(at, rule.window));
         let count = record.recent.count();
@@ -280,8 +290,29 @@ impl Record {
         if before(at, window) > self.heard {
             self.tally = Tally::default();
             self.attempts = 0;
+            self.tried.clear();
         }
         self.heard = at;
+    }
+
+    /// Whether this password database has refused the same password for the same user of late.
+    fn has_tried(&mut self, evidence: &Evidence) -> bool {
+        let (Some(password), Outcome::Failure { witness, .. }) =
+            (&evidence.password, &evidence.outcome)
+        else {
+            return false;
+        };
+        let mut hasher = DefaultHasher::new();
+        (password, &evidence.user, witness.back()).hash(&mut hasher);
+        let hash = hasher.finish();
+        if self.tried.contains(&hash) {
+            return true;
+        }
+        if self.tried.len() == MAX_TRIED {
+            self.tried.pop_front();
+        }
+        self.tried.push_back(hash);
+        false
     }
 
     /// Counts, and notes the attempts that are new.
@@ -319,6 +350,7 @@ fn record(
         recent: Recent::default(),
         settled: Timestamp::MIN,
         heard: Timestamp::MIN,
+        tried: VecDeque::new(),
     })
 }
 

@@ -8,9 +8,9 @@
 //! attempts = max( sum over fronts,  refused names + max over backs )
 //! ```
 //!
-//! Two things are taken off. What a back says is no attempt's end where another back is asked next ([`Habits`] knows
+//! Three things are taken off. What a back says is no attempt's end where another back is asked next ([`Habits`] knows
 //! that). And an attempt that a back could not check, because its database is down, is none, whatever the other backs
-//! say of it, or a front that can't tell.
+//! say of it, or a front that can't tell. And the same wrong password again, where a back tells its hash, is no new guess.
 //!
 //! Whoever counts asks again after each word. What the number grows by are the attempts that are new; a second witness of
 //! the same attempt, however late (`imap-login` speaks when the connection ends), adds nothing.
@@ -57,6 +57,8 @@ struct Back {
     unknown: u32,
     /// Passwords that it could not check.
     unchecked: u32,
+    /// Passwords that it had refused before, for the same user.
+    repeated: u32,
 }
 
 impl Witness {
@@ -99,6 +101,14 @@ impl Tally {
         }
     }
 
+    /// A password database has refused the same password for the same user before: that is no new guess.
+    pub fn repeated(&mut self, witness: &Witness) {
+        if let Some(name) = witness.back() {
+            let back = self.back(name);
+            back.repeated = back.repeated.saturating_add(1);
+        }
+    }
+
     /// How many attempts there were.
     #[must_use]
     pub fn attempts(&self, habits: &Habits) -> u32 {
@@ -114,7 +124,10 @@ impl Tally {
                 .saturating_sub(by_others)
         };
         let backs = self.backs.iter().map(refusals).max().unwrap_or(0);
-        fronts.max(self.refused.saturating_add(backs))
+        let repeated = self.backs.iter().map(|back| back.repeated).max();
+        fronts
+            .max(self.refused.saturating_add(backs))
+            .saturating_sub(repeated.unwrap_or(0))
     }
 
     fn counter(&mut self, witness: &Witness) -> &mut u32 {
@@ -138,6 +151,7 @@ impl Tally {
                     wrong: 0,
                     unknown: 0,
                     unchecked: 0,
+                    repeated: 0,
                 });
                 self.backs.len() - 1
             });

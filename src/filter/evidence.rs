@@ -43,6 +43,8 @@ pub struct Evidence {
     pub user: Option<String>,
     /// The server's own name of the connection, cut short. Dovecot's login processes have one, Postfix has none.
     pub session: Option<String>,
+    /// A hash of the password that was given, if the server tells it: the same one again is no new guess.
+    pub password: Option<String>,
     /// What became of the login.
     pub outcome: Outcome,
 }

@@ -20,6 +20,9 @@ const MAX_USER: usize = 64;
 /// A session's name is cut to this many characters; Dovecot's has 16.
 const MAX_SESSION: usize = 40;
 
+/// A hash has no more characters than SHA-1 in hexadecimal.
+const MAX_HASH: usize = 40;
+
 /// The admin is shown this much of a message that tells of the server's troubles.
 const MAX_TROUBLE: usize = 200;
 
@@ -34,8 +37,8 @@ const MAX_ATTEMPTS: u32 = 1000;
 const MAX_REGEX: usize = 64 * 1024;
 
 /// The captures that a pattern may have. `method` is for people who read (`banjour test`).
-const CAPTURES: [&str; 8] = [
-    "address", "attempts", "back", "begun", "method", "session", "unknown", "user",
+const CAPTURES: [&str; 9] = [
+    "address", "attempts", "back", "begun", "method", "password", "session", "unknown", "user",
 ];
 
 /// A pattern as it stands in a filter's file.
@@ -102,6 +105,10 @@ impl PatternFile {
             (
                 !trouble && (kind == Kind::Back) != has("back"),
                 "a capture (?<back>…), the password database's name, belongs to kind \"back\" or \"trouble\"",
+            ),
+            (
+                kind != Kind::Back && has("password"),
+                "a capture (?<password>…), a hash, belongs to kind \"back\"",
             ),
             (
                 trouble && has("address") != has("back"),
@@ -193,6 +200,7 @@ impl Pattern {
             source: address(&captures)?,
             user: readable_text(&captures, "user", MAX_USER),
             session: readable_text(&captures, "session", MAX_SESSION),
+            password: readable_text(&captures, "password", MAX_HASH),
             outcome,
         }))
     }

@@ -36,6 +36,7 @@ impl Story {
             source: source.parse().unwrap(),
             user: Some(user.to_owned()),
             session: (!session.is_empty()).then(|| session.to_owned()),
+            password: None,
             outcome,
         }
     }
