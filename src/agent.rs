@@ -121,6 +121,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         let now = Timestamp::now();
         agent.keeper.expire(now);
         agent.problems.expire(now);
+        agent
+            .problems
+            .set(Kind::Overflow, agent.keeper.overflow(now));
         agent.writer.save(agent.keeper.changes());
         agent.problems.tell_status(|| agent.keeper.summary());
         tokio::select! {

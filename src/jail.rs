@@ -1,28 +1,23 @@
 //! Attempts in a window → the decision to ban. Pure: no I/O, no clock; time is the journal entries'.
 
 mod recent;
+mod records;
 
-use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use lru::LruCache;
 
 use crate::filter::{Evidence, Outcome, Trouble};
 use crate::source::Source;
-use crate::tally::{Habits, Tally};
+use crate::tally::Habits;
 use crate::trust::Standing;
-use recent::Recent;
+use records::{Record, Records};
 
 /// How many sources a jail remembers; above that, the one not heard of for the longest time is forgotten.
 /// A botnet of more addresses than this within one window is beyond any limit of attempts per address.
-const MAX_SOURCES: usize = 131_072;
-
-/// Passwords that are remembered of a source, by their hash: those of a few phones.
-const MAX_TRIED: usize = 8;
+pub const MAX_SOURCES: usize = 131_072;
 
 /// When the server can't ask a password database, it may tell so only after another one has spoken: PAM takes 2 s to
 /// refuse.
@@ -54,9 +49,8 @@ pub struct Decision {
 #[derive(Debug)]
 pub struct Jail {
     rule: Rule,
-    max_sources: usize,
     /// What strangers did, by source, and what customers did.
-    records: [LruCache<Source, Record>; 2],
+    records: [Records; 2],
     habits: Habits,
     /// When the server's own trouble explains what unsure witnesses say, …
     excused: RangeInclusive<Timestamp>,
@@ -66,20 +60,6 @@ pub struct Jail {
     heard: Timestamp,
     /// See [`Jail::read_again`].
     known_until: Timestamp,
-}
-
-#[derive(Debug)]
-struct Record {
-    tally: Tally,
-    /// The attempts that the tally tells of.
-    attempts: u32,
-    /// Attempts that count towards a ban, with their times: fewer than the limit.
-    recent: Recent,
-    /// What happened up to here was dealt with by a ban, or forgiven by an admin.
-    settled: Timestamp,
-    heard: Timestamp,
-    /// What was tried last, where the server tells: user, password and who refused them, hashed.
-    tried: VecDeque<u64>,
 }
 
 impl Jail {
@@ -102,11 +82,9 @@ impl Jail {
     }
 
     fn of_size(rule: Rule, max_sources: usize) -> Self {
-        // Unbounded in itself so that memory grows with use; `record` keeps the bound.
         Self {
             rule,
-            max_sources,
-            records: [LruCache::unbounded(), LruCache::unbounded()],
+            records: [Records::new(max_sources), Records::new(max_sources)],
             habits: Habits::default(),
             excused: Timestamp::MIN..=Timestamp::MIN,
             deceived_until: Timestamp::MIN,
@@ -148,7 +126,7 @@ impl Jail {
             }
             if let (Some(since), Some(record)) = (
                 explained,
-                self.records[standing as usize].peek_mut(&evidence.source),
+                self.records[standing as usize].peek_mut(evidence.source),
             ) {
                 record.recent.forget_since(since);
             }
@@ -169,8 +147,7 @@ impl Jail {
             Standing::Stranger => rule.attempts,
             Standing::Customer => rule.customer_attempts,
         };
-        let records = &mut self.records[standing as usize];
-        let record = record(records, self.max_sources, evidence.source);
+        let record = self.records[standing as usize].of(evidence.source, at, rule.window);
         record.hear(at, rule.window);
         record.tally.add(witness, *attempts);
         if record.has_tried(evidence) {
@@ -195,7 +172,7 @@ impl Jail {
 
     /// What a stranger has just been heard of is enough for a ban, whatever the limit.
     pub fn convict(&mut self, evidence: &Evidence) -> Option<Decision> {
-        let record = self.records[Standing::Stranger as usize].peek_mut(&evidence.source)?;
+        let record = self.records[Standing::Stranger as usize].peek_mut(evidence.source)?;
         let attempts = record.recent.count();
         record.recent.clear();
         let user = evidence.user.clone();
@@ -204,8 +181,8 @@ impl Jail {
 
     /// What is known of the password databases has changed.
     fn count_all_again(&mut self) {
-        for (_, record) in self.records.iter_mut().flatten() {
-            record.count_again(&self.habits);
+        for records in &mut self.records {
+            records.count_again(&self.habits);
         }
     }
 
@@ -214,7 +191,7 @@ impl Jail {
         self.heard = self.heard.max(trouble.at);
         if let Some(client) = &trouble.client {
             let records = &mut self.records[standing as usize];
-            let record = record(records, self.max_sources, client.source);
+            let record = records.of(client.source, trouble.at, self.rule.window);
             record.hear(trouble.at, self.rule.window);
             record.tally.unchecked(&client.back, client.session);
             record.count_again(&self.habits);
@@ -232,7 +209,7 @@ impl Jail {
         }
         for word in self.habits.take_words(since) {
             let records = &mut self.records[word.standing as usize];
-            if let Some(record) = records.peek_mut(&word.source) {
+            if let Some(record) = records.peek_mut(word.source) {
                 record.tally.take_back(&word.witness, word.attempts);
                 record.count_again(&self.habits);
             }
@@ -243,9 +220,7 @@ impl Jail {
     /// has forgiven it.
     pub fn settle(&mut self, source: Source, until: Timestamp) {
         for records in &mut self.records {
-            let record = record(records, self.max_sources, source);
-            record.settled = until;
-            record.recent.forget(until);
+            records.of(source, until, self.rule.window).settle(until);
         }
     }
 
@@ -269,7 +244,7 @@ impl Jail {
         let start = before(now, self.rule.window);
         let failing = |record: &Record| record.recent.last().is_some_and(|at| at > start);
         let [strangers, customers] = &self.records;
-        let not_both = |source: &Source| !strangers.peek(source).is_some_and(failing);
+        let not_both = |source: &Source| !strangers.peek(*source).is_some_and(failing);
         let strangers_failing = strangers.iter().filter(|(_, record)| failing(record));
         let customers_failing = customers
             .iter()
@@ -277,81 +252,18 @@ impl Jail {
         strangers_failing.count() + customers_failing.count()
     }
 
+    /// When it last forgot a source that it should remember: more come within the window than it can.
+    #[must_use]
+    pub fn overflowed(&self) -> Timestamp {
+        let [strangers, customers] = &self.records;
+        strangers.overflowed.max(customers.overflowed)
+    }
+
     fn records_of(&self, source: Source) -> impl Iterator<Item = &Record> {
         self.records
             .iter()
-            .filter_map(move |records| records.peek(&source))
+            .filter_map(move |records| records.peek(source))
     }
-}
-
-impl Record {
-    /// Witnesses of one attempt speak within minutes. After a window of silence, none is owed a second voice.
-    fn hear(&mut self, at: Timestamp, window: Duration) {
-        if before(at, window) > self.heard {
-            self.tally = Tally::default();
-            self.attempts = 0;
-            self.tried.clear();
-        }
-        self.heard = at;
-    }
-
-    /// Whether this password database has refused the same password for the same user of late.
-    fn has_tried(&mut self, evidence: &Evidence) -> bool {
-        let (Some(password), Outcome::Failure { witness, .. }) =
-            (&evidence.password, &evidence.outcome)
-        else {
-            return false;
-        };
-        let mut hasher = DefaultHasher::new();
-        (password, &evidence.user, witness.back()).hash(&mut hasher);
-        let hash = hasher.finish();
-        if self.tried.contains(&hash) {
-            return true;
-        }
-        if self.tried.len() == MAX_TRIED {
-            self.tried.pop_front();
-        }
-        self.tried.push_back(hash);
-        false
-    }
-
-    /// Counts, and notes the attempts that are new.
-    fn count_new(&mut self, at: Timestamp, habits: &Habits) -> u32 {
-        let known = self.attempts;
-        self.count_again(habits);
-        let new = self.attempts.saturating_sub(known);
-        if new > 0 && at > self.settled {
-            self.recent.add(at, new);
-        }
-        new
-    }
-
-    /// Counts, and takes back what turns out to be no attempt.
-    fn count_again(&mut self, habits: &Habits) {
-        let attempts = self.tally.attempts(habits);
-        let fewer = self.attempts.saturating_sub(attempts);
-        self.attempts = attempts;
-        self.recent.take_back(fewer);
-    }
-}
-
-/// What is known of a source. Of too many, the one not heard of for the longest time goes.
-fn record(
-    records: &mut LruCache<Source, Record>,
-    max_sources: usize,
-    source: Source,
-) -> &mut Record {
-    if records.len() >= max_sources && !records.contains(&source) {
-        records.pop_lru();
-    }
-    records.get_or_insert_mut(source, || Record {
-        tally: Tally::default(),
-        attempts: 0,
-        recent: Recent::default(),
-        settled: Timestamp::MIN,
-        heard: Timestamp::MIN,
-        tried: VecDeque::new(),
-    })
 }
 
 /// The time that lies `span` before `at`.

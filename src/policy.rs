@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -11,9 +12,12 @@ use crate::ban::{Ban, JailName};
 use crate::config::{Config, JailConfig};
 use crate::filter::{Evidence, Outcome, Trouble};
 use crate::history::History;
-use crate::jail::Jail;
+use crate::jail::{Jail, before};
 use crate::source::Source;
-use crate::trust::{Pair, Trust};
+use crate::trust::{Pair, Standing, Trust};
+
+/// A jail that has forgotten a source is thought to be too small for so long.
+const OVERFLOW_LASTS: Duration = Duration::from_mins(10);
 
 /// All that decides.
 #[derive(Debug)]
@@ -133,7 +137,7 @@ impl Policy {
                 weighed.customer = self.trust.learn(source, user, at);
                 self.accounts.forgive(user, source);
             }
-        } else if standing == crate::trust::Standing::Stranger && !weighed.new.is_empty() {
+        } else if standing == Standing::Stranger && !weighed.new.is_empty() {
             let siege = self.accounts.fail(user.unwrap_or_default(), source, at);
             if let Siege::Begins(sources) = siege {
                 weighed.siege = Some(sources);
@@ -169,12 +173,21 @@ impl Policy {
         weighed
     }
 
+    /// The jails that have lately had to forget sources.
+    pub fn overflowing(&self, now: Timestamp) -> impl Iterator<Item = &JailName> {
+        let since = before(now, OVERFLOW_LASTS);
+        self.jails
+            .iter()
+            .filter(move |(_, jail)| jail.overflowed() > since)
+            .map(|(name, _)| name)
+    }
+
     /// Whatever filter tells of it, all jails hear of it: it is Dovecot's database that can't check what Postfix is given.
     pub fn excuse(&mut self, trouble: &Trouble, again: bool) {
         let standing = trouble
             .client
             .as_ref()
-            .map_or(crate::trust::Standing::Stranger, |client| {
+            .map_or(Standing::Stranger, |client| {
                 let user = client.user.as_deref();
                 self.trust.standing(client.source, user, trouble.at)
             });

@@ -146,6 +146,8 @@ impl Tally {
             .iter()
             .position(|back| back.name == *name)
             .unwrap_or_else(|| {
+                // Most sources are heard of by one, and there may be a million of them.
+                self.backs.reserve_exact(1);
                 self.backs.push(Back {
                     name: Arc::clone(name),
                     wrong: 0,

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::filter::{Evidence, Finding};
 use crate::firewall::{Backend, Desired, Report};
 use crate::history::Growth;
+use crate::jail::MAX_SOURCES;
 use crate::journal::{Batch, Position};
 use crate::policy::{Fate, Policy, Sentence};
 use crate::source::Source;
@@ -247,6 +248,15 @@ impl Keeper {
     fn growth(&self, jail: &JailName) -> Growth {
         let jail = self.config.jails.get(jail);
         jail.map(|jail| jail.growth).unwrap_or_default()
+    }
+
+    /// What is to be told of jails that can't remember all.
+    pub(super) fn overflow(&self, now: Timestamp) -> Option<String> {
+        let jails: Vec<&str> = self.policy.overflowing(now).map(|name| &**name).collect();
+        let jails = (!jails.is_empty()).then(|| jails.join(", "))?;
+        Some(format!(
+            "more than {MAX_SOURCES} sources fail within the window of {jails}; those not heard of for the longest time are forgotten"
+        ))
     }
 
     /// Takes in what the firewall holds.

@@ -40,6 +40,8 @@ pub(super) enum Kind {
     Authentication,
     /// The configuration on disk is faulty.
     Config,
+    /// More sources attack than can be remembered.
+    Overflow,
     /// State can't be saved.
     State,
     /// State was lost.

@@ -21,6 +21,8 @@ impl Recent {
     }
 
     pub(super) fn add(&mut self, at: Timestamp, count: u32) {
+        // Most sources have one or two, and there may be a million of them.
+        self.attempts.reserve_exact(1);
         self.attempts.push_back((at, count));
         self.count = self.count.saturating_add(count);
     }

@@ -297,7 +297,9 @@ fn memory_is_bounded_and_the_longest_unheard_is_forgotten() {
     assert_eq!(jail.currently_failed(at(0)), MAX_SOURCES);
     // The first is heard of again, so that the second is the longest unheard.
     jail.observe(&attempt(0), Standing::Stranger);
+    assert_eq!(jail.overflowed(), Timestamp::MIN);
     jail.observe(&attempt(most), Standing::Stranger);
+    assert_eq!(jail.overflowed(), at(0));
     assert_eq!(jail.currently_failed(at(0)), MAX_SOURCES);
     assert!(
         jail.observe(&attempt(0), Standing::Stranger).1.is_some(),
