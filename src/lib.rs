@@ -4,6 +4,7 @@
 
 pub mod config; // what the admin wrote → checked settings
 pub mod source; // an address or a prefix that attempts come from
+pub mod ignore; // who is never banned
 pub mod journal; // journald → entries (the only user of libsystemd)
 pub mod filter; // entry → evidence: what one line says
 pub mod tally; // evidence → attempts: each real one counted once

@@ -53,6 +53,18 @@ impl Source {
         self.contains(other) || other.contains(self)
     }
 
+    /// Its lowest address.
+    #[must_use]
+    pub fn first(self) -> IpAddr {
+        self.0.network()
+    }
+
+    /// Its highest address.
+    #[must_use]
+    pub fn last(self) -> IpAddr {
+        self.0.broadcast()
+    }
+
     /// The prefixes around this source, the nearest first.
     pub fn around(self) -> impl Iterator<Item = Self> {
         std::iter::successors(self.0.supernet(), IpNet::supernet).map(Self)
