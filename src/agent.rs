@@ -19,6 +19,7 @@ use crate::bus::{self, Error, Order};
 use crate::config::Config;
 use crate::filter::Finding;
 use crate::firewall::{self, Backend, Desired, Disconnections};
+use crate::ignore::Follower;
 use crate::jail::before;
 use crate::journal::{self, Event, Start};
 use crate::state::{State, Writer};
@@ -48,6 +49,7 @@ pub struct Options {
 struct Agent {
     root: PathBuf,
     keeper: Keeper,
+    ignored: Follower,
     problems: Problems,
     writer: Writer,
     journal: mpsc::Receiver<Event>,
@@ -82,7 +84,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     let holder = saved.holder;
     let (settings, settings_out) = watch::channel(config.firewall);
-    let keeper = Keeper::new(config, saved, desired.clone(), announcer);
+    let (root, ignore) = (options.root.clone(), config.ignore.clone());
+    let ignored = Follower::new(connection.clone(), root, options.state, ignore);
+    let keeper = Keeper::new(config, ignored.list(), saved, desired.clone(), announcer);
 
     let (reports_in, mut reports) = mpsc::channel(REPORTS);
     let disconnections = Disconnections::default();
@@ -103,11 +107,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut agent = Agent {
         root: options.root,
         keeper,
+        ignored,
         problems,
         writer,
         journal,
         settings,
     };
+    agent.ignore();
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -143,6 +149,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
                 let text = failure.map(|e| format!("cannot save state, it would be lost at a restart: {e}"));
                 agent.problems.set(Kind::State, text);
             }
+            () = agent.ignored.changed() => agent.ignore(),
             Some(event) = agent.journal.recv() => agent.heed(event),
             () = sleep(agent.keeper.until_next_end(Timestamp::now())) => {}
         }
@@ -181,6 +188,14 @@ impl Agent {
                 );
             }
         }
+    }
+
+    /// Takes in who is never banned now.
+    fn ignore(&mut self) {
+        self.problems.set(Kind::Ignore, self.ignored.fault());
+        self.problems
+            .set(Kind::Names, self.ignored.fault_of_names());
+        self.keeper.ignore(self.ignored.list());
     }
 
     /// Takes in how things are with the firewall.
@@ -235,7 +250,9 @@ impl Agent {
         };
         self.problems.set(Kind::Config, None);
         self.settings.send_replace(config.firewall);
+        self.ignored.set(config.ignore.clone());
         self.keeper.reconfigure(config);
+        self.ignore();
         self.journal =
             read_journal(&self.root, &self.keeper).map_err(|e| Error::Failed(e.to_string()))?;
         tracing::info!(

@@ -108,6 +108,8 @@ pub enum Announcement {
     BanRemoved(String, JailName, &'static str),
     /// An account has come under attack from so many sources.
     AccountUnderAttack(String, u32),
+    /// Source, jail, attempts, the last user.
+    BanIgnored(String, JailName, u32, String),
     /// The property `Problems` has changed.
     Problems,
     /// The property `Firewall` has changed.
@@ -193,6 +195,9 @@ async fn emit(
         }
         Announcement::AccountUnderAttack(user, sources) => {
             manager.account_under_attack(&user, sources).await
+        }
+        Announcement::BanIgnored(source, jail, attempts, user) => {
+            manager.ban_ignored(&source, &jail, attempts, &user).await
         }
         Announcement::Problems => {
             manager

@@ -24,8 +24,9 @@ use crate::ban::JailName;
 use crate::filter::{self, Filter, Filters};
 use crate::firewall;
 use crate::history::{Crowd, Growth};
+use crate::ignore::{self, Entry};
 use crate::jail::Rule;
-use crate::source::{Prefixes, Source};
+use crate::source::Prefixes;
 use value::{Factor, Firewall, Ipv4Prefix, Ipv6Prefix, Limit, Mode, Name, Ports, Sources};
 
 /// The settings as they are where nobody wrote any; `make install` puts them, commented out, into `/etc/banjour`.
@@ -37,14 +38,11 @@ pub const MANUAL: &str = "manual";
 /// A phone with a stale password tries it every minute or two, over several protocols.
 const CUSTOMER_ATTEMPTS: NonZeroU32 = NonZeroU32::new(600).expect("not zero");
 
-/// Never banned, whether `ignore` names it or not: webmail and monitoring on the host itself log in from there.
-pub(crate) const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
-
 /// Checked settings.
 #[derive(Debug)]
 pub struct Config {
-    /// Sources that are never banned.
-    pub ignore: Vec<Source>,
+    /// Who is never banned.
+    pub ignore: ignore::Settings,
     /// How much of an address is the client.
     pub prefixes: Prefixes,
     /// Who keeps banned sources out, and how.
@@ -128,7 +126,8 @@ pub enum Error {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Fragment {
-    ignore: Option<Vec<Source>>,
+    ignore: Option<Vec<Entry>>,
+    ignore_private: Option<bool>,
     ipv4_prefix: Option<Ipv4Prefix>,
     ipv6_prefix: Option<Ipv6Prefix>,
     firewall: Option<Firewall>,
@@ -216,7 +215,7 @@ impl Config {
     }
 
     fn from_files(root: &Path, files: Vec<(PathBuf, String)>) -> Result<Self, Error> {
-        let mut ignore: Vec<Source> = Vec::new();
+        let mut ignore = ignore::Settings::default();
         let mut prefixes = Prefixes::default();
         let mut firewall = firewall::Settings::default();
         let mut shared = Shared::default();
@@ -225,7 +224,8 @@ impl Config {
         for (path, text) in std::iter::once(defaults).chain(files) {
             let fragment = parse(&path, &text)?;
             shared.lay_over(&fragment);
-            ignore = fragment.ignore.unwrap_or(ignore);
+            ignore.entries = fragment.ignore.unwrap_or(ignore.entries);
+            ignore.private = fragment.ignore_private.unwrap_or(ignore.private);
             prefixes.ipv4 = fragment
                 .ipv4_prefix
                 .map_or(prefixes.ipv4, |prefix| prefix.0);
@@ -243,11 +243,6 @@ impl Config {
                 merged.entry(name).or_default().lay_over(over, &path);
             }
         }
-        ignore.extend(
-            LOOPBACK
-                .iter()
-                .filter_map(|text| text.parse::<Source>().ok()),
-        );
 
         let available = files::filters(root)?;
         let mut jails = BTreeMap::new();
@@ -290,12 +285,6 @@ impl Config {
             jails,
             filters: Arc::new(filters),
         })
-    }
-
-    /// Whether a source must not be banned.
-    #[must_use]
-    pub fn ignores(&self, source: Source) -> bool {
-        self.ignore.iter().any(|ignored| ignored.overlaps(source))
     }
 }
 

@@ -224,6 +224,14 @@ impl Jail {
         }
     }
 
+    /// A decision of that time is not carried out. Its attempts stay in sight, so that the next one calls for a ban again.
+    pub fn spare(&mut self, source: Source, at: Timestamp) {
+        let strangers = &mut self.records[Standing::Stranger as usize];
+        if let Some(record) = strangers.peek_mut(source) {
+            record.recent.add(at, self.rule.attempts.get() - 1);
+        }
+    }
+
     /// How many attempts count towards a ban of `source`.
     #[must_use]
     pub fn counting(&self, source: Source) -> u32 {

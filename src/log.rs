@@ -34,6 +34,8 @@ pub mod id {
     pub const OBSERVED: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f07";
     /// An account is under attack.
     pub const SIEGE: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f08";
+    /// A source was not banned, since it never is.
+    pub const BAN_IGNORED: &str = "5d0e3c1f7b8f4e0e9a55c60cf1b7a2d6";
 }
 
 /// The levels' names (syslog(3)) with ours; the first that fits is shown.

@@ -12,6 +12,7 @@ use crate::ban::{Ban, JailName};
 use crate::config::{Config, JailConfig};
 use crate::filter::{Evidence, Outcome, Trouble};
 use crate::history::History;
+use crate::ignore::List;
 use crate::jail::{Jail, before};
 use crate::source::Source;
 use crate::trust::{Pair, Standing, Trust};
@@ -110,7 +111,13 @@ impl Policy {
     }
 
     /// Takes in evidence; `again`, if it may have been taken in before.
-    pub fn weigh(&mut self, evidence: &Evidence, config: &Config, again: bool) -> Weighed {
+    pub fn weigh(
+        &mut self,
+        evidence: &Evidence,
+        config: &Config,
+        ignored: &List,
+        again: bool,
+    ) -> Weighed {
         let Evidence { source, at, .. } = *evidence;
         let user = evidence.user.as_deref();
         let standing = self.trust.standing(source, user, at);
@@ -156,7 +163,7 @@ impl Policy {
             };
             let first = jail.rule.ban_time;
             let time = self.history.ban_time(source, at, first, jail.growth);
-            let fate = if config.ignores(source) {
+            let fate = if ignored.overlap(source).is_some() {
                 Fate::Ignored
             } else if jail.observes {
                 Fate::Observed
@@ -198,6 +205,13 @@ impl Policy {
         }
     }
 
+    /// A decision is not carried out. Its attempts stay in sight, so that the next one calls for a ban again.
+    pub fn spare(&mut self, ban: &Ban) {
+        if let Some(jail) = self.jails.get_mut(&ban.jail) {
+            jail.spare(ban.source, ban.since);
+        }
+    }
+
     /// What a source did up to `until` is dealt with, or forgiven, in a jail.
     pub fn settle(&mut self, source: Source, jail: &JailName, until: Timestamp) {
         if let Some(jail) = self.jails.get_mut(jail) {
@@ -208,9 +222,9 @@ impl Policy {
     /// The network around a source that has just been banned, if it is to be banned as a whole: never one with somebody
     /// in it who must get in.
     #[must_use]
-    pub fn crowd(&self, ban: &Ban, config: &Config) -> Option<Ban> {
+    pub fn crowd(&self, ban: &Ban, config: &Config, ignored: &List) -> Option<Ban> {
         let (at, jail) = (ban.since, config.jails.get(&ban.jail)?);
-        let may = |network| !config.ignores(network) && !self.trust.within(network, at);
+        let may = |network| ignored.overlap(network).is_none() && !self.trust.within(network, at);
         let network = self.history.crowd(ban.source, at, config.crowd, may)?;
         let time = self
             .history

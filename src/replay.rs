@@ -10,6 +10,7 @@ use regex::bytes::Regex;
 use crate::ban::JailName;
 use crate::config::Config;
 use crate::filter::{Evidence, Finding, Outcome};
+use crate::ignore::List;
 use crate::jail::Jail;
 use crate::journal::{self, Entries};
 use crate::policy::{Fate, Policy, Sentence};
@@ -81,13 +82,18 @@ pub enum Error {
 pub fn run(
     entries: &mut Entries<'_>,
     config: &Config,
+    ignored: &List,
     until: Option<Timestamp>,
     mut progress: impl FnMut(u64, Timestamp),
 ) -> Result<Findings, Error> {
     let mut findings = Findings::default();
     let mut all = Jail::counter();
-    let mut policy = Policy::new(config);
-    let mut networks = BTreeMap::new();
+    let mut court = Court {
+        config,
+        ignored,
+        policy: Policy::new(config),
+        networks: BTreeMap::new(),
+    };
     findings.jails = config
         .jails
         .keys()
@@ -111,16 +117,16 @@ pub fn run(
         let evidence = |finding: &Finding| matches!(finding, Finding::Evidence(_));
         findings.matched += u64::from(found.iter().any(evidence));
         for mut finding in found.drain(..) {
-            finding.widen(config.prefixes);
+            finding.widen(|address| ignored.client(address, config.prefixes));
             match finding {
                 Finding::Evidence(evidence) => {
                     all.observe(&evidence, Standing::Stranger);
                     findings.note(&evidence);
-                    findings.judge(config, &mut policy, &mut networks, &evidence);
+                    findings.judge(&mut court, &evidence);
                 }
                 Finding::Trouble(trouble) => {
                     all.excuse(&trouble, Standing::Stranger);
-                    policy.excuse(&trouble, false);
+                    court.policy.excuse(&trouble, false);
                 }
             }
         }
@@ -129,6 +135,15 @@ pub fn run(
         seen.failures = all.attempts(*source);
     }
     Ok(findings)
+}
+
+/// Who decides, and what was decided of networks.
+struct Court<'a> {
+    config: &'a Config,
+    ignored: &'a List,
+    policy: Policy,
+    /// Until when they are kept out.
+    networks: BTreeMap<Source, Timestamp>,
 }
 
 impl Findings {
@@ -161,50 +176,40 @@ impl Findings {
         }
     }
 
-    fn judge(
-        &mut self,
-        config: &Config,
-        policy: &mut Policy,
-        networks: &mut BTreeMap<Source, Timestamp>,
-        evidence: &Evidence,
-    ) {
-        let weighed = policy.weigh(evidence, config, false);
+    fn judge(&mut self, court: &mut Court<'_>, evidence: &Evidence) {
+        let weighed = court
+            .policy
+            .weigh(evidence, court.config, court.ignored, false);
         for (name, new) in weighed.new {
             self.jails.entry(name).or_default().0 += u64::from(new);
         }
         for sentence in weighed.sentences {
-            let mut around = sentence.ban.source.around();
-            let covered = |network| {
-                networks
-                    .get(&network)
-                    .is_some_and(|until| *until > evidence.at)
+            let out = |network| {
+                let until = court.networks.get(&network);
+                until.is_some_and(|until| *until > evidence.at)
             };
-            if sentence.fate == Fate::Ignored || around.any(covered) {
+            if sentence.fate == Fate::Ignored || sentence.ban.source.around().any(out) {
                 continue;
             }
-            if let Some(whole) = self.ban(config, policy, sentence) {
-                networks.insert(whole.ban.source, whole.ban.until);
-                self.ban(config, policy, whole);
+            if let Some(whole) = self.ban(court, sentence) {
+                court.networks.insert(whole.ban.source, whole.ban.until);
+                self.ban(court, whole);
             }
         }
     }
 
     /// Makes a ban, and says which network is to be banned for it.
-    fn ban(
-        &mut self,
-        config: &Config,
-        policy: &mut Policy,
-        sentence: Sentence,
-    ) -> Option<Sentence> {
+    fn ban(&mut self, court: &mut Court<'_>, sentence: Sentence) -> Option<Sentence> {
+        let Court { policy, config, .. } = court;
         let ban = sentence.ban.clone();
         policy.settle(ban.source, &ban.jail, ban.until);
-        let growth = config.jails.get(&ban.jail)?.growth;
+        let forget = config.jails.get(&ban.jail)?.growth.forget;
         policy
             .history
-            .note(ban.source, ban.since, ban.until, growth.forget);
+            .note(ban.source, ban.since, ban.until, forget);
         self.jails.entry(Arc::clone(&ban.jail)).or_default().1 += 1;
-        let whole = policy.crowd(&ban, config);
         self.bans.push(sentence);
+        let whole = policy.crowd(&ban, config, court.ignored);
         whole.map(|ban| Sentence {
             ban,
             attempts: 0,

@@ -1,6 +1,6 @@
 //! The real agent and command, each test on a system bus of its own, with a configuration, a journal and a state of its
-//! own. What is played here are the peers: journald's files are written as they come, firewalld and polkit are answered
-//! for as the test wants. Needs root, since some callers are somebody else.
+//! own. What is played here are the peers: journald's files are written as they come, firewalld, polkit and resolved are
+//! answered for as the test wants. Needs root, since some callers are somebody else.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -24,10 +24,14 @@ mod firewalld;
 mod helper;
 #[path = "agent/host.rs"]
 mod host;
+#[path = "agent/ignore.rs"]
+mod ignore;
 #[path = "agent/import.rs"]
 mod import;
 #[path = "agent/journal.rs"]
 mod journal;
+#[path = "agent/names.rs"]
+mod names;
 #[path = "agent/orders.rs"]
 mod orders;
 #[path = "agent/policy.rs"]
@@ -36,6 +40,8 @@ mod policy;
 mod polkit;
 #[path = "agent/replay.rs"]
 mod replay;
+#[path = "agent/resolved.rs"]
+mod resolved;
 #[path = "agent/restart.rs"]
 mod restart;
 #[path = "agent/rights.rs"]

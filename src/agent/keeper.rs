@@ -1,6 +1,7 @@
 //! The jails and the bans, and what follows from a change of them: the firewall's desired set, what is to be saved, what
 //! the bus and the journal hear.
 
+mod ignored;
 mod lift;
 mod orders;
 mod tell;
@@ -19,11 +20,13 @@ use crate::config::Config;
 use crate::filter::{Evidence, Finding};
 use crate::firewall::{Backend, Desired, Report};
 use crate::history::Growth;
+use crate::ignore::List;
 use crate::jail::MAX_SOURCES;
 use crate::journal::{Batch, Position};
 use crate::policy::{Fate, Policy, Sentence};
 use crate::source::Source;
 use crate::state::{Changes, Saved, Totals};
+use ignored::Told;
 use lift::Reason;
 use tell::{Cause, tell_ban, tell_observed};
 
@@ -36,6 +39,8 @@ pub(super) struct Keeper {
     /// Those of removed jails too: they may come back.
     totals: BTreeMap<JailName, Totals>,
     bans: Bans,
+    ignored: Arc<List>,
+    told: Told,
     position: Option<Position>,
     position_saved: Timestamp,
     changes: Changes,
@@ -50,6 +55,7 @@ impl Keeper {
     /// Takes up what was saved.
     pub(super) fn new(
         config: Config,
+        ignored: Arc<List>,
         saved: Saved,
         desired: Desired,
         announcer: Announcer,
@@ -75,6 +81,8 @@ impl Keeper {
             config,
             totals,
             bans: Bans::default(),
+            ignored,
+            told: Told::default(),
             position_saved: position
                 .as_ref()
                 .map_or(Timestamp::MIN, |position| position.at),
@@ -122,7 +130,7 @@ impl Keeper {
     /// Takes in what the journal says.
     pub(super) fn take(&mut self, mut batch: Batch) {
         for finding in &mut batch.findings {
-            finding.widen(self.config.prefixes);
+            finding.widen(|address| self.ignored.client(address, self.config.prefixes));
             match finding {
                 Finding::Evidence(evidence) => self.weigh(evidence, batch.again),
                 Finding::Trouble(trouble) => self.policy.excuse(trouble, batch.again),
@@ -141,7 +149,9 @@ impl Keeper {
     }
 
     fn weigh(&mut self, evidence: &Evidence, again: bool) {
-        let weighed = self.policy.weigh(evidence, &self.config, again);
+        let weighed = self
+            .policy
+            .weigh(evidence, &self.config, &self.ignored, again);
         for (name, new) in weighed.new {
             self.tell_attempt(evidence, new, &name);
             if !again {
@@ -157,11 +167,11 @@ impl Keeper {
             self.tell_siege(evidence.user.as_deref().unwrap_or_default(), sources);
         }
         for sentence in weighed.sentences {
-            self.carry_out(sentence);
+            self.carry_out(sentence, again);
         }
     }
 
-    fn carry_out(&mut self, sentence: Sentence) {
+    fn carry_out(&mut self, sentence: Sentence, again: bool) {
         let Sentence {
             ban,
             attempts,
@@ -178,7 +188,7 @@ impl Keeper {
                 self.settle(ban.source, &ban.jail, ban.until);
                 tell_observed(&ban, &cause);
             }
-            Fate::Ignored => tracing::debug!("{} is never banned, in spite of {cause}", ban.source),
+            Fate::Ignored => self.spare(&ban, &cause, again),
         }
     }
 
@@ -215,7 +225,7 @@ impl Keeper {
             self.ended(&[displaced], Reason::Limit);
         }
         self.enforce(ban.source);
-        if let Some(whole) = self.policy.crowd(ban, &self.config) {
+        if let Some(whole) = self.policy.crowd(ban, &self.config, &self.ignored) {
             self.ban_network(&whole);
         }
     }

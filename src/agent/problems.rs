@@ -40,6 +40,10 @@ pub(super) enum Kind {
     Authentication,
     /// The configuration on disk is faulty.
     Config,
+    /// Not all of `ignore` is in force.
+    Ignore,
+    /// Host names in it are not resolved.
+    Names,
     /// More sources attack than can be remembered.
     Overflow,
     /// State can't be saved.

@@ -109,6 +109,15 @@ impl Manager {
         sources: u32,
     ) -> zbus::Result<()>;
 
+    #[zbus(signal)]
+    async fn ban_ignored(
+        emitter: &SignalEmitter<'_>,
+        source: &str,
+        jail: &str,
+        attempts: u32,
+        user: &str,
+    ) -> zbus::Result<()>;
+
     #[zbus(property(emits_changed_signal = "const"))]
     #[allow(clippy::unused_self, reason = "zbus wants a method")]
     fn version(&self) -> &'static str {

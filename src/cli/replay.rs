@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Failure, text, when};
+use crate::agent::Options;
 use crate::config::Config;
+use crate::ignore;
 use crate::journal::{Entries, Place};
 use crate::replay::{self, Findings};
 
@@ -51,13 +53,30 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (None, Some(file)) => Place::File(file.clone()),
         (None, None) => Place::Root(root.to_owned()),
     };
+    // The addresses of another host are not ours.
+    let this_host = matches!(place, Place::Root(_));
+    let (ignored, missing) = ignore::now(
+        config.ignore.clone(),
+        root,
+        &Options::state_directory(),
+        this_host,
+    );
+    for missing in missing {
+        eprintln!("banjour: ignore: {missing}");
+    }
     let from = arguments.since.unwrap_or(Timestamp::UNIX_EPOCH);
     let mut entries = Entries::open(&place, &config.filters, from).map_err(|e| refused(&e))?;
     let bar = progress_bar();
-    let findings = replay::run(&mut entries, &config, arguments.until, |count, at| {
-        bar.set_position(count);
-        bar.set_message(at.strftime("%Y-%m-%d %H:%M").to_string());
-    })
+    let findings = replay::run(
+        &mut entries,
+        &config,
+        &ignored,
+        arguments.until,
+        |count, at| {
+            bar.set_position(count);
+            bar.set_message(at.strftime("%Y-%m-%d %H:%M").to_string());
+        },
+    )
     .map_err(|e| refused(&e))?;
     bar.finish_and_clear();
     if arguments.json {

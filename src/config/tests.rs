@@ -19,6 +19,11 @@ fn load(files: &[(&str, &str)]) -> Result<Config, String> {
     Config::load(root.path()).map_err(|error| error.to_string().replace(&prefix, ""))
 }
 
+fn ignored(config: &Config) -> Vec<String> {
+    let entries = config.ignore.entries.iter();
+    entries.map(ToString::to_string).collect()
+}
+
 #[test]
 fn defaults_are_what_mail_admins_know() {
     let config = load(&[]).unwrap();
@@ -38,8 +43,8 @@ fn defaults_are_what_mail_admins_know() {
             "{name}"
         );
     }
-    assert!(config.ignores("127.0.0.1".parse().unwrap()) && config.ignores("::1".parse().unwrap()));
-    assert!(!config.ignores("192.0.2.1".parse().unwrap()));
+    assert_eq!(ignored(&config), ["127.0.0.0/8", "::1"]);
+    assert!(!config.ignore.private);
     assert_eq!(
         config
             .filters
@@ -59,7 +64,7 @@ fn drop_ins_are_laid_over_in_order_of_name_and_etc_hides_usr() {
         ),
         (
             "etc/banjour/banjour.toml",
-            "ignore = [\"192.0.2.0/24\"]\n[jail.dovecot]\nwindow = \"2h\"",
+            "ignore = [\"192.0.2.0/24\", \"/etc/x\", \"office.example\"]\n[jail.dovecot]\nwindow = \"2h\"",
         ),
         (
             "usr/lib/banjour/banjour.toml.d/20-b.toml",
@@ -67,7 +72,7 @@ fn drop_ins_are_laid_over_in_order_of_name_and_etc_hides_usr() {
         ),
         (
             "run/banjour/banjour.toml.d/10-a.toml",
-            "[jail.dovecot]\nattempts = 5\n[jail.postfix-sasl]\nenabled = false",
+            "ignore-private = true\n[jail.dovecot]\nattempts = 5\n[jail.postfix-sasl]\nenabled = false",
         ),
         ("usr/lib/banjour/banjour.toml.d/30-masked.toml", "nonsense"),
         ("etc/banjour/banjour.toml.d/30-masked.toml", ""),
@@ -85,10 +90,11 @@ fn drop_ins_are_laid_over_in_order_of_name_and_etc_hides_usr() {
     assert!(
         !config.jails.contains_key("postfix-sasl") && !config.filters.contains_key("postfix-sasl")
     );
-    assert!(
-        config.ignores("192.0.2.0/30".parse().unwrap())
-            && config.ignores("127.0.0.1".parse().unwrap())
+    assert_eq!(
+        ignored(&config),
+        ["192.0.2.0/24", "/etc/x", "office.example"]
     );
+    assert!(config.ignore.private);
 }
 
 #[test]
@@ -116,9 +122,10 @@ fn an_error_is_one_line_with_file_key_value_and_what_is_allowed() {
             "etc/banjour/banjour.toml:1: ports: unknown variant `25`, expected `mail` or `all`",
         ),
         (
-            "ignore = [\"::1\", \"mail.example\"]",
-            "etc/banjour/banjour.toml:1: ignore[1]: \"mail.example\" is not an address such as \"192.0.2.7\" or \
-             \"2001:db8::7\", nor a prefix such as \"192.0.2.0/24\"",
+            "ignore = [\"::1\", \"localhost\"]",
+            "etc/banjour/banjour.toml:1: ignore[1]: \"localhost\" is not an address such as \"192.0.2.7\" or \
+             \"2001:db8::7\", nor a prefix such as \"192.0.2.0/24\", a file such as \"/etc/banjour/office\", or a host name \
+             such as \"office.example\"",
         ),
         (
             "[jail.dovecot]\nattempts = 0",

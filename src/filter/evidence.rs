@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::source::{Prefixes, Source};
+use crate::source::Source;
 use crate::tally::Witness;
 
 /// What one entry says.
@@ -18,14 +18,14 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// From now on it speaks of the network that the client's address stands for.
-    pub fn widen(&mut self, prefixes: Prefixes) {
+    /// From now on it speaks of the client that its address stands for.
+    pub fn widen(&mut self, client: impl FnOnce(Source) -> Source) {
         let source = match self {
             Self::Evidence(evidence) => Some(&mut evidence.source),
             Self::Trouble(trouble) => trouble.client.as_mut().map(|client| &mut client.source),
         };
         if let Some(source) = source {
-            *source = source.network(prefixes);
+            *source = client(*source);
         }
     }
 }

@@ -114,10 +114,11 @@ impl Content {
     fn tell(&self, path: &Path, faults: &mut Vec<String>) {
         let shown = path.display();
         if let Some(why) = &self.unreadable {
-            let count = self.entries.len();
-            faults.push(format!(
-                "{shown}: {why}; \"ignore\" goes on with the {count} entries known of it"
-            ));
+            let known = match self.entries.len() {
+                0 => "nobody is ignored by it".to_owned(),
+                count => format!("the {count} entries known of it stay ignored"),
+            };
+            faults.push(format!("{shown}: {why}; {known}"));
         }
         for (line, error) in self.bad.iter().take(MAX_SHOWN) {
             faults.push(format!("{shown}:{line}: {error}, ignoring"));

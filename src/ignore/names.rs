@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::future::ready;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use zbus::Connection;
-use zbus::fdo::{self, DBusProxy};
+use zbus::fdo::{self, DBusProxy, NameOwnerChangedArgs};
 use zbus::proxy::CacheProperties;
 
 use super::{Answers, Name};
@@ -150,11 +151,16 @@ pub(super) async fn run(
     }
 }
 
-/// Whenever resolved starts or ends.
-async fn starts(connection: &Connection) -> zbus::Result<impl Stream> {
+/// Whenever resolved starts.
+async fn starts(connection: &Connection) -> zbus::Result<impl Stream + use<>> {
     let bus = DBusProxy::new(connection).await?;
-    bus.receive_name_owner_changed_with_args(&[(0, SERVICE)])
-        .await
+    let changes = bus
+        .receive_name_owner_changed_with_args(&[(0, SERVICE)])
+        .await?;
+    Ok(changes.filter(|change| {
+        let started = |args: NameOwnerChangedArgs<'_>| args.new_owner().is_some();
+        ready(change.args().is_ok_and(started))
+    }))
 }
 
 async fn resolve(connection: &Connection, name: &Name) -> Result<BTreeSet<IpAddr>, Error> {

@@ -34,19 +34,18 @@ impl Watch {
             | WatchMask::ATTRIB
             | WatchMask::ONLYDIR;
         let (mut awaited, mut faults) = (HashSet::new(), BTreeSet::new());
-        for (directory, name) in files.flat_map(|file| steps(&file)) {
-            match inotify.watches().add(&directory, mask) {
-                Ok(watch) => drop(awaited.insert((watch, name))),
-                // Its coming is seen in the directory above it.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::NotFound | ErrorKind::NotADirectory
-                    ) => {}
-                Err(error) => drop(faults.insert(format!(
-                    "cannot watch {} ({error}); after a change of a file in it: systemctl reload banjour",
-                    directory.display()
-                ))),
+        for file in files {
+            for (directory, name) in steps(&file) {
+                match inotify.watches().add(&directory, mask) {
+                    Ok(watch) => drop(awaited.insert((watch, name))),
+                    // The coming of a directory is seen in the one above it. And that a file can't be got at, who reads
+                    // it tells.
+                    Err(error) if is_of_the_way(&error) && !file.exists() => {}
+                    Err(error) => drop(faults.insert(format!(
+                        "cannot watch {} ({error}); after a change of a file in it: systemctl reload banjour",
+                        directory.display()
+                    ))),
+                }
             }
         }
         Ok(Self {
@@ -71,6 +70,11 @@ impl Watch {
             }
         }
     }
+}
+
+fn is_of_the_way(error: &io::Error) -> bool {
+    use ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
 }
 
 /// Every name on the way to a file, with the directory that it is looked up in.

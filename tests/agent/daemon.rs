@@ -200,6 +200,11 @@ pub(crate) fn signal_text(message: &Message) -> String {
             let (user, sources): (String, u32) = body.deserialize().unwrap();
             format!("AccountUnderAttack {user} {sources}")
         }
+        "BanIgnored" => {
+            let (source, jail, attempts, user): (String, String, u32, String) =
+                body.deserialize().unwrap();
+            format!("BanIgnored {source} {jail} {attempts} {user}")
+        }
         "PropertiesChanged" => {
             let changed = PropertiesChanged::from_message(message.clone()).unwrap();
             let changed = changed.args().unwrap();

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use banjour::bus::PATH;
 use banjour::filter;
 use futures_util::StreamExt;
+use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 use zbus::{MatchRule, MessageStream, message};
 
@@ -62,6 +63,24 @@ pub(crate) fn becomes<T: Debug + PartialEq<W>, W: Debug + ?Sized>(
         );
         thread::sleep(POLL);
     }
+}
+
+/// For this test's thread, and all that it starts, a network with nothing but a loopback interface.
+pub(crate) fn own_network() {
+    unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    ip(&["link", "set", "lo", "up"]);
+}
+
+/// `ip(8)`.
+#[track_caller]
+pub(crate) fn ip(arguments: &[&str]) {
+    assert!(
+        Command::new("ip")
+            .args(arguments)
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// A host on which nothing runs yet but its bus and its journal.

@@ -38,8 +38,14 @@ fn a_faulty_configuration_is_one_line_and_no_start() {
             &["banjour.toml:2", "window", "\"soon\"", "60min"],
         ),
         (
-            "ignore = [\"mail.example\"]\n",
-            &["banjour.toml:1", "ignore", "\"mail.example\"", "192.0.2.7"],
+            "ignore = [\"mail\"]\n",
+            &[
+                "banjour.toml:1",
+                "ignore",
+                "\"mail\"",
+                "192.0.2.7",
+                "office.example",
+            ],
         ),
         (
             "[jail.x]\nfilters = [\"exim\"]\n",

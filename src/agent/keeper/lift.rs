@@ -20,7 +20,7 @@ pub(super) enum Reason {
     Unbanned,
     /// Its jail is not in the configuration any more.
     JailRemoved,
-    /// The configuration says that this source is never banned.
+    /// It is never banned any more.
     Ignored,
     /// The network around it is banned.
     Network,
@@ -84,13 +84,13 @@ impl Keeper {
         })
     }
 
-    /// Lifts the bans that the configuration does not allow any more.
+    /// Lifts the bans whose jail is gone, and those of who is ignored.
     pub(super) fn lift_groundless(&mut self) {
         let mut lost = BTreeMap::<&'static str, (Reason, Vec<Ban>)>::new();
         for ban in self.bans.iter() {
             let reason = if !self.policy.jails().contains_key(&ban.jail) {
                 Reason::JailRemoved
-            } else if self.config.ignores(ban.source) {
+            } else if self.ignored.overlap(ban.source).is_some() {
                 Reason::Ignored
             } else {
                 continue;

@@ -23,10 +23,8 @@ impl Keeper {
         duration_usec: u64,
     ) -> Result<(), Error> {
         let jail = self.jail_name(if jail.is_empty() { MANUAL } else { jail })?;
-        if self.config.ignores(source) {
-            let text = format!(
-                "{source} is never banned: it is loopback, or overlaps the setting \"ignore\""
-            );
+        if let Some(ignored) = self.ignored.overlap(source) {
+            let text = format!("{source} is never banned: {ignored}");
             return Err(Error::SourceIgnored(text));
         }
         if source.is_too_large() {
@@ -66,7 +64,9 @@ impl Keeper {
         };
         let now = Timestamp::now();
         let mut lifted = Vec::new();
-        for source in BTreeSet::from([source, source.network(self.config.prefixes)]) {
+        let prefixes = self.config.prefixes;
+        let client = self.ignored.client(source, prefixes);
+        for source in BTreeSet::from([source, source.network(prefixes), client]) {
             // A network was banned for what is inside.
             for inside in self.policy.history.inside(source) {
                 self.forgive(inside, &jails, now);

@@ -20,14 +20,14 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    fn attempts(&self) -> Option<u32> {
+    pub(super) fn attempts(&self) -> Option<u32> {
         match self {
             Self::Attempts(attempts, _) => Some(*attempts),
             Self::Order | Self::Crowd(_) => None,
         }
     }
 
-    fn user(&self) -> Option<&str> {
+    pub(super) fn user(&self) -> Option<&str> {
         match self {
             Self::Attempts(_, user) => user.as_deref(),
             Self::Order | Self::Crowd(_) => None,

@@ -8,6 +8,7 @@ use super::ini::{At, Error, Value};
 use super::jail::{Jail, Options};
 use super::{files, quoted, shown};
 use crate::config::MANUAL;
+use crate::ignore::Entry;
 use crate::source::Source;
 
 /// Where fail2ban keeps its bans unless told otherwise.
@@ -26,7 +27,7 @@ pub(super) struct Import {
     pub(super) without_filter: Vec<(String, String)>,
     /// Enabled jails that have nothing to do with mail.
     pub(super) others: Vec<String>,
-    pub(super) ignore: Vec<Source>,
+    pub(super) ignore: Vec<Entry>,
     /// What does not belong to one jail.
     pub(super) notes: Vec<String>,
     /// Every mail jail, enabled or not, with banjour's name of it where there can be one.
@@ -171,39 +172,45 @@ impl Import {
         let all = self.jails.len();
         let mut unknown = Vec::new();
         for (word, jails) in ignored.words.iter().filter(|(word, _)| !word.is_empty()) {
-            let Some(source) = source(word) else {
+            let Some(entry) = entry(word) else {
                 unknown.push(quoted(word));
                 continue;
             };
-            if !self.ignore.contains(&source) {
-                self.ignore.push(source);
-            }
             if jails.len() < all {
                 let jails: Vec<_> = jails.iter().map(|name| shown(name)).collect();
                 self.notes.push(format!(
-                    "ignoreip {source} was for {} alone; \"ignore\" is for all jails",
+                    "ignoreip {entry} was for {} alone; \"ignore\" is for all jails",
                     jails.join(", ")
                 ));
             }
+            self.ignore.push(entry);
         }
         self.ignore.sort();
+        self.ignore.dedup();
         if !unknown.is_empty() {
             self.notes.push(format!(
-                "ignoreip {}: no address or prefix. \"ignore\" takes no names: write the addresses",
+                "ignoreip {}: neither an address, nor a prefix, nor a host name with a dot",
                 unknown.join(", ")
             ));
         }
-        if ignored.own_addresses {
+        if !ignored.own_addresses {
             self.notes.push(
-                "ignoreself: fail2ban bans none of this host's own addresses, banjour none of its loopback's; add the \
-                 others to \"ignore\" if programs of this host, such as webmail, log in through them"
-                    .to_owned(),
+                "ignoreself = false: banjour never bans this host's own addresses".to_owned(),
             );
         }
     }
 }
 
-/// An address or a prefix as fail2ban takes it: also `192.0.2.0/255.255.255.0` and `[2001:db8::7]`.
+/// An address, a prefix or a host name, as fail2ban takes them.
+fn entry(word: &str) -> Option<Entry> {
+    let name = || match word.parse() {
+        Ok(Entry::Name(name)) => Some(Entry::Name(name)),
+        Ok(Entry::Source(_) | Entry::File(_)) | Err(_) => None,
+    };
+    source(word).map(Entry::Source).or_else(name)
+}
+
+/// Also `192.0.2.0/255.255.255.0` and `[2001:db8::7]`.
 fn source(word: &str) -> Option<Source> {
     let word = word
         .strip_prefix('[')

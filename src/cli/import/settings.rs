@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::jail::Jail;
 use super::read::Import;
 use super::{one_line, shown, time};
-use crate::config::LOOPBACK;
+use crate::ignore::{Entry, LOOPBACK};
 use crate::source::Source;
 
 /// Longest line of a comment.
@@ -31,13 +31,13 @@ impl Import {
             out += &comment(note);
         }
         out += &self.stays();
-        if self.ignore.iter().any(|source| !is_loopback(*source)) {
+        if self.ignore.iter().any(|entry| !is_loopback(entry)) {
             out +=
                 "\n# This list takes the place of one in /etc/banjour/banjour.toml.\nignore = [\n";
             let lines = self
                 .ignore
                 .iter()
-                .map(|source| format!("    \"{source}\",\n"));
+                .map(|entry| format!("    \"{entry}\",\n"));
             out.extend(lines);
             out += "]\n";
         }
@@ -69,7 +69,7 @@ impl Import {
         let without = self.without_filter.iter();
         json!({
             "jails": jails.collect::<Vec<_>>(),
-            "ignore": self.ignore,
+            "ignore": self.ignore.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "notes": self.notes,
             "without_filter": without.map(|(jail, _)| jail).collect::<Vec<_>>(),
             "others": self.others,
@@ -219,11 +219,9 @@ fn as_table(jail: &Jail) -> String {
     )
 }
 
-fn is_loopback(source: Source) -> bool {
-    LOOPBACK
-        .iter()
-        .filter_map(|net| net.parse::<Source>().ok())
-        .any(|net| net.contains(source))
+fn is_loopback(entry: &Entry) -> bool {
+    let mut loopback = LOOPBACK.iter().filter_map(|net| net.parse::<Source>().ok());
+    matches!(entry, Entry::Source(source) if loopback.any(|net| net.contains(*source)))
 }
 
 /// A comment, broken between words.
