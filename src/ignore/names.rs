@@ -105,7 +105,7 @@ pub(super) async fn run(
         answers,
         faults: Vec::new(),
     };
-    loop {
+    'rounds: loop {
         let names = wanted.borrow_and_update().clone();
         resolved.answers.retain(|name, _| names.contains(name));
         let mut asked = JoinSet::new();
@@ -114,11 +114,21 @@ pub(super) async fn run(
             asked.spawn(async move { (resolve(&connection, &name).await, name) });
         }
         let mut failed = BTreeMap::new();
-        while let Some(Ok((answer, name))) = asked.join_next().await {
+        loop {
+            let answer = tokio::select! {
+                answer = asked.join_next() => answer,
+                // Who does not answer keeps no others waiting.
+                change = wanted.changed() => match change {
+                    Ok(()) => continue 'rounds,
+                    Err(_) => return,
+                }
+            };
+            let Some(Ok((answer, name))) = answer else {
+                break;
+            };
             match answer {
                 Ok(addresses) => {
                     let known = resolved.answers.insert(name, addresses.clone());
-                    // Who comes after it may keep us waiting.
                     if known != Some(addresses) && told.send(resolved.clone()).await.is_err() {
                         return;
                     }

@@ -1,5 +1,7 @@
 //! Host names in `ignore`, which systemd-resolved resolves.
 
+use std::time::{Duration, Instant};
+
 use crate::firewalld::Firewalld;
 use crate::host::{Host, until};
 use crate::ignore::{has_no_problem, has_problem, ignored, why};
@@ -82,6 +84,15 @@ fn a_name_without_an_answer_keeps_no_other_waiting() {
     }
     assert_eq!(agent.problems(), [""; 0]);
     assert_eq!(resolved.asked().len(), 3);
+
+    // Nor one that is listed now.
+    resolved.set("d.example", &["198.18.0.4"]);
+    host.write("etc/banjour/names", "a.example\nd.example\n");
+    let start = Instant::now();
+    until("the new name is resolved", || {
+        ignored(&agent, "198.18.0.4").then_some(())
+    });
+    assert!(start.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
