@@ -5,6 +5,7 @@
 //! what is allowed.
 
 mod files;
+mod fragment;
 mod value;
 
 pub(crate) use value::{MAX_LIMIT, Span};
@@ -12,31 +13,26 @@ pub use value::{MAX_TIME, span};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-use serde::Deserialize;
 
 use crate::accounts;
 use crate::ban::JailName;
 use crate::filter::{self, Filter, Filters};
 use crate::firewall;
 use crate::history::{Crowd, Growth};
-use crate::ignore::{self, Entry};
+use crate::ignore;
 use crate::jail::Rule;
 use crate::source::Prefixes;
-use value::{Factor, Firewall, Ipv4Prefix, Ipv6Prefix, Limit, Mode, Name, Ports, Sources};
+use fragment::{Fragment, Merged, Shared};
+use value::{Mode, Name};
 
 /// The settings as they are where nobody wrote any; `make install` puts them, commented out, into `/etc/banjour`.
 const DEFAULTS: &str = include_str!("config/banjour.toml");
 
 /// The jail of bans that an admin makes without naming one.
 pub const MANUAL: &str = "manual";
-
-/// A phone with a stale password tries it every minute or two, over several protocols.
-const CUSTOMER_ATTEMPTS: NonZeroU32 = NonZeroU32::new(600).expect("not zero");
 
 /// Checked settings.
 #[derive(Debug)]
@@ -123,56 +119,6 @@ pub enum Error {
     },
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Fragment {
-    ignore: Option<Vec<Entry>>,
-    ignore_private: Option<bool>,
-    ipv4_prefix: Option<Ipv4Prefix>,
-    ipv6_prefix: Option<Ipv6Prefix>,
-    firewall: Option<Firewall>,
-    ports: Option<Ports>,
-    reject: Option<bool>,
-    mode: Option<Mode>,
-    trust_time: Option<Span>,
-    account_sources: Option<Sources>,
-    account_window: Option<Span>,
-    network_sources: Option<Sources>,
-    network_window: Option<Span>,
-    #[serde(default)]
-    jail: BTreeMap<Name, JailFragment>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct JailFragment {
-    enabled: Option<bool>,
-    filters: Option<Vec<String>>,
-    mode: Option<Mode>,
-    attempts: Option<Limit>,
-    customer_attempts: Option<Limit>,
-    window: Option<Span>,
-    ban_time: Option<Span>,
-    ban_time_factor: Option<Factor>,
-    ban_time_max: Option<Span>,
-    ban_time_decay: Option<Span>,
-}
-
-/// What is the same for all jails, or stands for those that don't say otherwise.
-struct Shared {
-    mode: Mode,
-    trust_time: Duration,
-    accounts: accounts::Rule,
-    crowd: Crowd,
-}
-
-/// A jail while fragments are laid over one another; it remembers who chose its filters.
-#[derive(Default)]
-struct Merged {
-    jail: JailFragment,
-    filters_from: PathBuf,
-}
-
 impl Config {
     /// Reads the configuration below `root` (`/` but in tests).
     ///
@@ -215,30 +161,12 @@ impl Config {
     }
 
     fn from_files(root: &Path, files: Vec<(PathBuf, String)>) -> Result<Self, Error> {
-        let mut ignore = ignore::Settings::default();
-        let mut prefixes = Prefixes::default();
-        let mut firewall = firewall::Settings::default();
         let mut shared = Shared::default();
         let mut merged: BTreeMap<Name, Merged> = BTreeMap::new();
         let defaults = (PathBuf::from("(defaults)"), DEFAULTS.to_owned());
         for (path, text) in std::iter::once(defaults).chain(files) {
             let fragment = parse(&path, &text)?;
             shared.lay_over(&fragment);
-            ignore.entries = fragment.ignore.unwrap_or(ignore.entries);
-            ignore.private = fragment.ignore_private.unwrap_or(ignore.private);
-            prefixes.ipv4 = fragment
-                .ipv4_prefix
-                .map_or(prefixes.ipv4, |prefix| prefix.0);
-            prefixes.ipv6 = fragment
-                .ipv6_prefix
-                .map_or(prefixes.ipv6, |prefix| prefix.0);
-            if let Some(backend) = fragment.firewall {
-                firewall.backend = backend.into();
-            }
-            if let Some(ports) = fragment.ports {
-                firewall.all_ports = matches!(ports, Ports::All);
-            }
-            firewall.reject = fragment.reject.unwrap_or(firewall.reject);
             for (name, over) in fragment.jail {
                 merged.entry(name).or_default().lay_over(over, &path);
             }
@@ -276,91 +204,15 @@ impl Config {
             );
         }
         Ok(Self {
-            ignore,
-            prefixes,
-            firewall,
+            ignore: shared.ignore,
+            prefixes: shared.prefixes,
+            firewall: shared.firewall,
             trust_time: shared.trust_time,
             accounts: shared.accounts,
             crowd: shared.crowd,
             jails,
             filters: Arc::new(filters),
         })
-    }
-}
-
-impl Merged {
-    fn lay_over(&mut self, over: JailFragment, path: &Path) {
-        if over.filters.is_some() {
-            path.clone_into(&mut self.filters_from);
-        }
-        let jail = &mut self.jail;
-        jail.enabled = over.enabled.or(jail.enabled);
-        jail.filters = over.filters.or(jail.filters.take());
-        jail.mode = over.mode.or(jail.mode);
-        jail.attempts = over.attempts.or(jail.attempts);
-        jail.customer_attempts = over.customer_attempts.or(jail.customer_attempts);
-        jail.window = over.window.or(jail.window);
-        jail.ban_time = over.ban_time.or(jail.ban_time);
-        jail.ban_time_factor = over.ban_time_factor.or(jail.ban_time_factor);
-        jail.ban_time_max = over.ban_time_max.or(jail.ban_time_max);
-        jail.ban_time_decay = over.ban_time_decay.or(jail.ban_time_decay);
-    }
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        const HOUR: Duration = Duration::from_hours(1);
-        Self {
-            mode: Mode::Enforce,
-            trust_time: 7 * 24 * HOUR,
-            accounts: accounts::Rule {
-                sources: 10,
-                window: HOUR,
-            },
-            crowd: Crowd {
-                sources: 4,
-                window: 24 * HOUR,
-            },
-        }
-    }
-}
-
-impl Shared {
-    fn lay_over(&mut self, over: &Fragment) {
-        let span = |span: Option<Span>, or: Duration| span.map_or(or, |span| span.0);
-        let sources = |sources: Option<Sources>, or: u16| sources.map_or(or, |sources| sources.0);
-        self.mode = over.mode.unwrap_or(self.mode);
-        self.trust_time = span(over.trust_time, self.trust_time);
-        self.accounts.sources = sources(over.account_sources, self.accounts.sources);
-        self.accounts.window = span(over.account_window, self.accounts.window);
-        self.crowd.sources = sources(over.network_sources, self.crowd.sources);
-        self.crowd.window = span(over.network_window, self.crowd.window);
-    }
-}
-
-impl JailFragment {
-    fn growth(&self) -> Growth {
-        let Growth {
-            factor,
-            longest,
-            forget,
-        } = Growth::default();
-        Growth {
-            factor: self.ban_time_factor.map_or(factor, |factor| factor.0),
-            longest: self.ban_time_max.map_or(longest, |span| span.0),
-            forget: self.ban_time_decay.map_or(forget, |span| span.0),
-        }
-    }
-
-    fn rule(&self) -> Rule {
-        Rule {
-            attempts: self.attempts.unwrap_or_default().0,
-            customer_attempts: self
-                .customer_attempts
-                .map_or(CUSTOMER_ATTEMPTS, |limit| limit.0),
-            window: self.window.unwrap_or_default().0,
-            ban_time: self.ban_time.unwrap_or_default().0,
-        }
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) enum Firewall {
 }
 
 /// What a ban closes.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Ports {
     Mail,
