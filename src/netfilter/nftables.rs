@@ -194,10 +194,12 @@ fn elements(script: &mut String, verb: &str, sources: &[Timed]) {
                 Some(_) => write!(script, "{}", net.addr()),
                 None => write!(script, "{net}"),
             };
-            let _ = match time.as_millis() {
-                0 => write!(script, ", "),
-                time => write!(script, " timeout {time}ms, "),
-            };
+            if *time > Duration::ZERO {
+                // nft(8) takes no number of more than seven digits here.
+                let (seconds, millis) = (time.as_secs(), time.subsec_millis());
+                let _ = write!(script, " timeout {seconds}s{millis}ms");
+            }
+            script.push_str(", ");
         }
         script.push_str("}\n");
     }
@@ -322,4 +324,22 @@ async fn json<T: for<'de> Deserialize<'de>>(arguments: &[&str]) -> Result<T, Err
 
 async fn nft(arguments: &[&str], input: String) -> Result<String, Error> {
     program::run(NFT, arguments, input).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_in_numbers_of_seven_digits() {
+        let net = "2001:db8::/64".parse().unwrap();
+        let mut script = String::new();
+        elements(
+            &mut script,
+            "add",
+            &[(net, Duration::from_millis(2_073_600_250))],
+        );
+        let line = "add element inet banjour ipv6-64 { 2001:db8:: timeout 2073600s250ms, }\n";
+        assert_eq!(script, line);
+    }
 }
