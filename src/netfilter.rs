@@ -61,6 +61,9 @@ pub enum Backend {
     Iptables,
 }
 
+/// Stands for the rules where somebody has changed them as soon as they were made: `List` will show others.
+const CHANGED: &str = "changed";
+
 /// What is done with packets of banned sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rules {

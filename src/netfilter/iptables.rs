@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::source::Timed;
-use super::{Error, Held, MAIL_PORTS, MAX_SOURCES, Rules, Traffic, program};
+use super::{CHANGED, Error, Held, MAIL_PORTS, MAX_SOURCES, Rules, Traffic, program};
 
 const IPSET: &str = "/usr/sbin/ipset";
 
@@ -98,7 +98,11 @@ pub(super) async fn replace(rules: Rules, sources: &[Timed]) -> Result<String, E
     for (family, table) in &before.tables {
         family.restore(family.chain(rules, table)).await?;
     }
-    Ok(state().await?.shown())
+    let after = state().await?;
+    Ok(match after.is_whole(rules) {
+        true => after.shown(),
+        false => CHANGED.to_owned(),
+    })
 }
 
 pub(super) async fn apply(removed: &[IpNet], added: &[Timed]) -> Result<(), Error> {
@@ -177,6 +181,17 @@ impl State {
             }
         }
         text
+    }
+
+    /// Whether nothing is missing, nor too much.
+    fn is_whole(&self, rules: Rules) -> bool {
+        // The chain itself is the first line.
+        let lines = if rules.reject { 3 } else { 2 };
+        let whole = |table: &Table| {
+            let jumps = table.jumps.iter().filter(|jump| jump.starts_with(INPUT));
+            table.chain.len() == lines && jumps.count() == 1
+        };
+        self.sets.len() == FAMILIES.len() && self.tables.iter().all(|(_, table)| whole(table))
     }
 
     /// The kernel swaps sets only if they are of one type and family.

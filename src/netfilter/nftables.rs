@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::source::Timed;
-use super::{Error, Held, MAIL_PORTS, MAX_SOURCES, Rules, Traffic, program};
+use super::{CHANGED, Error, Held, MAIL_PORTS, MAX_SOURCES, Rules, Traffic, program};
 
 const NFT: &str = "/usr/sbin/nft";
 
@@ -75,7 +75,13 @@ pub(super) async fn replace(rules: Rules, sources: &[Timed]) -> Result<String, E
     script += &table(rules, &counters);
     elements(&mut script, "add", sources);
     nft(&["-f", "-"], script).await?;
-    shown().await
+    let shown = shown().await.unwrap_or_default();
+    Ok(
+        match rules_in(&shown) == SETS.len() + 1 + refusals(rules).len() {
+            true => shown,
+            false => CHANGED.to_owned(),
+        },
+    )
 }
 
 pub(super) async fn apply(removed: &[IpNet], added: &[Timed]) -> Result<(), Error> {
@@ -159,12 +165,7 @@ fn table(rules: Rules, counters: &BTreeMap<String, Traffic>) -> String {
     } else {
         format!("tcp dport {{ {ports} }} ")
     };
-    let refuse = if rules.reject {
-        "meta l4proto tcp reject with tcp reset
-         reject with icmpx admin-prohibited"
-    } else {
-        "drop"
-    };
+    let refuse = refusals(rules).join("\n");
     let _ = write!(
         text,
         "chain refuse {{
@@ -179,6 +180,28 @@ fn table(rules: Rules, counters: &BTreeMap<String, Traffic>) -> String {
          }}\n"
     );
     text
+}
+
+/// What is done with packets of banned sources.
+fn refusals(rules: Rules) -> &'static [&'static str] {
+    if rules.reject {
+        &[
+            "meta l4proto tcp reject with tcp reset",
+            "reject with icmpx admin-prohibited",
+        ]
+    } else {
+        &["drop"]
+    }
+}
+
+/// How many rules a table has, as nft(8) shows it.
+fn rules_in(shown: &str) -> usize {
+    let chains = shown.split("\tchain ").skip(1);
+    let bodies = chains.filter_map(|chain| chain.split("\n\t}").next());
+    let lines = bodies.flat_map(|body| body.lines().skip(1));
+    lines
+        .filter(|line| !line.trim().starts_with("type "))
+        .count()
 }
 
 /// A line for each set that has some of these.
@@ -341,5 +364,30 @@ mod tests {
         );
         let line = "add element inet banjour ipv6-64 { 2001:db8:: timeout 2073600s250ms, }\n";
         assert_eq!(script, line);
+    }
+
+    #[test]
+    fn rules_are_counted_in_all_chains_and_nowhere_else() {
+        let shown = "table inet banjour {
+\tset ipv4-32 {
+\t\ttype ipv4_addr
+\t\tflags timeout
+\t}
+
+\tchain refuse {
+\t\tmeta l4proto tcp reject with tcp reset
+\t\treject with icmpx admin-prohibited
+\t}
+
+\tchain banned {
+\t}
+
+\tchain prerouting {
+\t\ttype filter hook prerouting priority raw - 10; policy accept;
+\t\tfib daddr type local jump banned
+\t}
+}
+";
+        assert_eq!(rules_in(shown), 3);
     }
 }

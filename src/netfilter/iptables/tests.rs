@@ -224,3 +224,25 @@ fn what_the_kernel_lacks_is_told_from_what_fails() {
         assert!(!lacks(why), "{why}");
     }
 }
+
+#[test]
+fn rules_that_were_changed_as_they_were_made_are_not_whole() {
+    let reject = Rules {
+        reject: true,
+        ..DROP
+    };
+    let sets = SETS.replace("banjour6-new", "banjour6");
+    // With one jump alone.
+    let rules = RULES.replace("-c 0 0 -g banjour", "-c 0 0 -g other");
+    assert!(state(&rules, &sets).is_whole(reject));
+    assert!(!state(&rules, &sets).is_whole(DROP));
+    assert!(!state(&rules, "").is_whole(reject));
+    assert!(!state(RULES, &sets).is_whole(reject));
+    for (line, other) in [
+        ("-A INPUT -p tcp", "-A OUTPUT -p tcp"),
+        ("-A banjour -m set", "-A other -m set"),
+    ] {
+        let rules = rules.replacen(line, other, 1);
+        assert!(!state(&rules, &sets).is_whole(reject), "{rules}");
+    }
+}
