@@ -69,13 +69,14 @@ fn message_disturbs(kind: u16, payload: &[u8], held: &Sources) -> bool {
         return false;
     }
     match kind & 0xff {
-        NEW_GENERATION | NEW_ELEMENT => false,
-        DELETED_ELEMENT => {
+        NEW_GENERATION => false,
+        kind @ (NEW_ELEMENT | DELETED_ELEMENT) => {
             let set = attribute(attributes, SET).unwrap_or_default();
             let elements = attribute(attributes, ELEMENTS).unwrap_or_default();
             let mut sources = each(elements).map(|(_, element)| source(set, element));
+            let gone = kind == DELETED_ELEMENT;
             // Sets of intervals tell of their borders, which say nothing.
-            sources.any(|source| source.is_none_or(|source| held.contains_key(&source)))
+            sources.any(|source| source.is_none_or(|source| held.contains_key(&source) == gone))
         }
         _ => true,
     }
