@@ -16,7 +16,7 @@ const QUICK: Duration = Duration::from_secs(1);
 /// Nobody tells of changes to iptables, so that it is read back quickly, for this long after the last ban …
 const WATCHFUL: Duration = SLOW;
 /// … as far as this part of the time suffices.
-const SHARE: u32 = 100;
+const SHARE: u32 = 20;
 
 /// When to read back.
 pub(super) struct Reading {
