@@ -1,11 +1,14 @@
-//! Tests on real Debian mail hosts: a guest of each release, with banjour installed in it, and attackers outside. Each
-//! case is a test of its own (`bookworm::three_imap_attempts_ban_and_two_do_not`), and uses addresses of its own, so the
-//! cases of a release share one guest, one after the other; the releases run side by side. Needs root.
+//! Tests on real Debian mail hosts: a guest of each release and firewall, with banjour installed in it, and attackers
+//! outside. Each case is a test of its own (`bookworm::three_imap_attempts_ban_and_two_do_not` with firewalld,
+//! `bookworm-nftables::…` without), and uses addresses of its own, so the cases of a host share one guest, one after the
+//! other; the releases run side by side. Needs root.
 
 #[path = "guest/admin.rs"]
 mod admin;
 #[path = "guest/agent.rs"]
 mod agent;
+#[path = "guest/bulk.rs"]
+mod bulk;
 #[path = "guest/bus.rs"]
 mod bus;
 #[path = "guest/client.rs"]
@@ -18,14 +21,24 @@ mod connections;
 mod counting;
 #[path = "guest/detection.rs"]
 mod detection;
+#[path = "guest/fire.rs"]
+mod fire;
 #[path = "guest/firewall.rs"]
 mod firewall;
+#[path = "guest/firewalld.rs"]
+mod firewalld;
 #[path = "guest/forgery.rs"]
 mod forgery;
+#[path = "guest/helper.rs"]
+mod helper;
 #[path = "guest/host.rs"]
 mod host;
+#[path = "guest/kernel.rs"]
+mod kernel;
 #[path = "guest/latency.rs"]
 mod latency;
+#[path = "guest/own.rs"]
+mod own;
 #[path = "guest/readme.rs"]
 mod readme;
 #[path = "guest/restart.rs"]
@@ -48,19 +61,31 @@ use nix::unistd::Uid;
 
 use agent::SOON;
 use host::{Guest, wait_for};
+use kernel::Firewall;
 
 const RELEASES: [&str; 2] = ["bookworm", "trixie"];
 
 /// A named case of a theme.
 type Case = (&'static str, fn(&Guest) -> Result<()>);
 
-const THEMES: [&[Case]; 12] = [
+/// What every firewall must do alike.
+const EVERYWHERE: [&[Case]; 6] = [
+    detection::EVERYWHERE,
+    firewall::CASES,
+    connections::CASES,
+    helper::CASES,
+    restart::EVERYWHERE,
+    fire::CASES,
+];
+
+/// What has nothing to do with the firewall, or with firewalld alone.
+const FIREWALLD: [&[Case]; 12] = [
     detection::CASES,
     counting::CASES,
     witnesses::CASES,
     forgery::CASES,
-    firewall::CASES,
-    connections::CASES,
+    firewalld::CASES,
+    helper::IDLE,
     bus::CASES,
     admin::CASES,
     rights::CASES,
@@ -69,18 +94,30 @@ const THEMES: [&[Case]; 12] = [
     readme::CASES,
 ];
 
+/// What is about rules and sets that are banjour's own.
+const NFTABLES: [&[Case]; 3] = [own::CASES, bulk::CASES, helper::IDLE];
+const IPTABLES: [&[Case]; 2] = [own::CASES, bulk::CASES];
+
 /// What is measured rather than tested, since machines are shared: `cargo test --test guest -- --ignored`.
-const MEASUREMENTS: &[Case] = latency::CASES;
+fn measurements(firewall: Firewall) -> &'static [Case] {
+    match firewall {
+        Firewall::Firewalld => latency::CASES,
+        _ => bulk::MEASUREMENTS,
+    }
+}
 
 /// The functions of a theme, with their names.
 macro_rules! cases {
+    ($list:ident: $($case:ident),* $(,)?) => {
+        pub(crate) const $list: &[crate::Case] = &[$((stringify!($case), $case)),*];
+    };
     ($($case:ident),* $(,)?) => {
-        pub(crate) const CASES: &[crate::Case] = &[$((stringify!($case), $case)),*];
+        crate::cases![CASES: $($case),*];
     };
 }
 pub(crate) use cases;
 
-/// The guest of a release: booted by the first case that wants it. If that fails, so do all cases.
+/// The guest of a release and firewall: booted by the first case that wants it. If that fails, so do all cases.
 enum Slot {
     NotYet,
     Up(Guest),
@@ -95,32 +132,42 @@ fn main() -> ExitCode {
     }
     // A thread for each release, and the trials in turns: so both are always at work, and each case waits for no other's.
     arguments.test_threads.get_or_insert(RELEASES.len());
-    let slots = RELEASES.map(|release| (release, Arc::new(Mutex::new(Slot::NotYet))));
-    let tests = THEMES.concat().into_iter().map(|case| (case, false));
-    let measurements = MEASUREMENTS.iter().map(|&case| (case, true));
-    let trials = tests
-        .chain(measurements)
-        .flat_map(|((name, case), ignored)| {
-            slots.each_ref().map(|(release, slot)| {
-                let (release, slot) = (*release, Arc::clone(slot));
-                Trial::test(format!("{release}::{name}"), move || {
-                    Ok(run(release, &slot, case)?)
-                })
-                .with_ignored_flag(ignored)
-            })
-        });
+    let trials = Firewall::ALL.into_iter().flat_map(trials);
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
-/// One case on the guest of its release, which the slot holds as long as the tests last.
+/// All cases on guests with this firewall. Only they hold a guest, which so goes with the last of them.
+fn trials(firewall: Firewall) -> Vec<Trial> {
+    let others: &[&[Case]] = match firewall {
+        Firewall::Firewalld => &FIREWALLD,
+        Firewall::Nftables => &NFTABLES,
+        Firewall::IptablesNft | Firewall::IptablesLegacy => &IPTABLES,
+    };
+    let tests = [&EVERYWHERE, others].concat().concat();
+    let tests = tests.into_iter().map(|case| (case, false));
+    let measurements = measurements(firewall).iter().map(|&case| (case, true));
+    let slots = RELEASES.map(|release| (release, Arc::new(Mutex::new(Slot::NotYet))));
+    let on_each = |((name, case), ignored): (Case, bool)| {
+        slots.each_ref().map(|(release, slot)| {
+            let (release, slot) = (*release, Arc::clone(slot));
+            let name = format!("{release}{}::{name}", firewall.suffix());
+            Trial::test(name, move || Ok(run(release, firewall, &slot, case)?))
+                .with_ignored_flag(ignored)
+        })
+    };
+    tests.chain(measurements).flat_map(on_each).collect()
+}
+
+/// One case on its guest, which the slot holds as long as there are cases for it.
 fn run(
     release: &'static str,
+    firewall: Firewall,
     slot: &Mutex<Slot>,
     case: fn(&Guest) -> Result<()>,
 ) -> Result<(), String> {
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
     if let Slot::NotYet = *slot {
-        *slot = match Guest::boot(release) {
+        *slot = match Guest::boot(release, firewall) {
             Ok(guest) => Slot::Up(guest),
             Err(error) => {
                 *slot = Slot::Failed;

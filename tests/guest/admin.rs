@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::agent::SOON;
+use crate::agent::{SOON, client};
 use crate::client::Service::{Imap, Smtp};
 use crate::host::{Guest, wait_for};
 
@@ -25,7 +25,8 @@ fn the_journal_tells_the_story_of_a_source(guest: &Guest) -> Result<()> {
     guest.expect_lifted(source)?;
     guest.sh("journalctl --sync")?;
 
-    let of_jail = format!("BANJOUR_SOURCE={source} BANJOUR_JAIL=postfix-sasl");
+    let client = client(source);
+    let of_jail = format!("BANJOUR_SOURCE={client} BANJOUR_JAIL=postfix-sasl");
     let entries = guest.journal(&of_jail)?;
     let (banned, unbanned) = (
         entries.first().context("no entry")?,
@@ -49,7 +50,7 @@ fn the_journal_tells_the_story_of_a_source(guest: &Guest) -> Result<()> {
     ensure!(
         banned["MESSAGE"]
             .as_str()
-            .is_some_and(|text| text.contains(&source.to_string())),
+            .is_some_and(|text| text.contains(&client)),
         "{banned:#}"
     );
     let explained = guest.sh(&format!(

@@ -1,6 +1,7 @@
 //! The agent in a guest, as its users see it: over the bus, in its journal, in the kernel's sets, and from outside.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 use crate::client::Service;
 use crate::host::{Guest, Output, at_once, wait_for};
+use crate::kernel::Firewall;
 
 /// A ban takes milliseconds; a loaded test machine may need longer.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -19,6 +21,17 @@ const MANAGER: [&str; 3] = [
     "/org/banjour/Banjour1",
     "org.banjour.Banjour1.Manager",
 ];
+
+/// What banjour calls the client of an address: IPv4's is itself, IPv6's is its /64.
+pub(crate) fn client(source: IpAddr) -> String {
+    match source {
+        IpAddr::V4(_) => source.to_string(),
+        IpAddr::V6(v6) => {
+            let network = u128::from(v6) >> 64 << 64;
+            format!("{}/64", Ipv6Addr::from(network))
+        }
+    }
+}
 
 /// One line of `ListBans`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,13 +90,12 @@ impl Guest {
             .collect())
     }
 
+    /// The bans of an address itself, and of the client that it belongs to.
     pub(crate) fn bans_of(&self, source: IpAddr) -> Result<Vec<Ban>> {
-        let source = source.to_string();
-        Ok(self
-            .bans()?
-            .into_iter()
-            .filter(|ban| ban.source == source)
-            .collect())
+        let names = [source.to_string(), client(source)];
+        let mut bans = self.bans()?;
+        bans.retain(|ban| names.contains(&ban.source));
+        Ok(bans)
     }
 
     /// `banjour ban` with more arguments, which must work.
@@ -93,20 +105,6 @@ impl Guest {
 
     pub(crate) fn unban(&self, arguments: &str) -> Result<String> {
         self.sh(&format!("banjour unban {arguments}"))
-    }
-
-    /// Whether the kernel's set of banned sources covers this address.
-    pub(crate) fn kernel_has(&self, source: IpAddr) -> Result<bool> {
-        let set = if source.is_ipv6() {
-            "banjour-ipv6"
-        } else {
-            "banjour-ipv4"
-        };
-        let element = format!("{{ {source} }}");
-        Ok(self
-            .run(&["nft", "get", "element", "inet", "firewalld", set, &element])?
-            .code
-            == 0)
     }
 
     /// How many connections of this source are established at the host.
@@ -154,6 +152,44 @@ impl Guest {
             "{source} is banned, but ports {open:?} answer it"
         );
         Ok(())
+    }
+
+    /// Fails if any of these gets in at any time while something is done.
+    pub(crate) fn expect_shut_out_while(
+        &self,
+        sources: &[IpAddr],
+        act: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let knocking = scope.spawn(|| {
+                at_once(sources, |&source| {
+                    while !over.load(Ordering::Relaxed) {
+                        let open = self.attackers.knock(source, Service::Imap.port())?;
+                        ensure!(!open, "{source} got in");
+                    }
+                    Ok(())
+                })
+            });
+            let acted = act();
+            over.store(true, Ordering::Relaxed);
+            knocking.join().expect("knocking does not panic")?;
+            acted
+        })
+    }
+
+    /// Fails unless this keeps banned sources out, as the agent says, soon.
+    pub(crate) fn expect_firewall(&self, name: &str) -> Result<()> {
+        wait_for(name, SOON, || Ok(self.property("Firewall")? == name))
+    }
+
+    /// How many packets and bytes of banned sources the agent says were dropped; on firewalld it can't tell.
+    pub(crate) fn dropped(&self) -> Result<(u64, u64)> {
+        let (counted, packets, bytes): (bool, u64, u64) =
+            serde_json::from_value(self.call(&["Dropped"])?)?;
+        let counts = self.firewall != Firewall::Firewalld;
+        ensure!(counted == counts, "counted: {counted}");
+        Ok((packets, bytes))
     }
 
     /// Fails unless every mail port is open to the source, soon.
@@ -272,11 +308,10 @@ impl Guest {
     /// What helps to understand a failed case.
     pub(crate) fn report(&self) -> String {
         let commands = [
-            "journalctl -u banjour -n 40 -o short-precise --no-hostname",
+            "journalctl -u 'banjour*' -u firewalld -n 60 -o short-precise --no-hostname",
             "systemctl status banjour --no-pager -n 0",
-            "banjour status",
-            "nft list set inet firewalld banjour-ipv4",
-            "nft list set inet firewalld banjour-ipv6",
+            "banjour status | head -n 40",
+            self.firewall.show(),
             "journalctl -n 40 -o short-precise --no-hostname -t dovecot -t auth -t postfix/smtpd \
              -t postfix/submission/smtpd -t postfix/submissions/smtpd",
         ];

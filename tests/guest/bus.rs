@@ -42,11 +42,13 @@ fn introspection_shows_the_interfaces(guest: &Guest) -> Result<()> {
             ".Ban method sstt -",
             ".Unban method sst u",
             ".ListBans method - a(sstt)",
+            ".Dropped method - btt",
             ".Reload method - -",
             ".BanNew signal sst",
             ".BanRemoved signal sss",
             ".Version property s",
             ".Firewall property s \"firewalld\"",
+            ".InForce property u",
             ".Jails property as",
             ".CurrentlyBanned property u",
             ".TotalBanned property t",
@@ -154,6 +156,7 @@ fn signals_tell_of_bans_and_unbans(guest: &Guest) -> Result<()> {
 }
 
 fn signals_tell_of_problems(guest: &Guest) -> Result<()> {
+    let _firewalld = guest.configure("90-firewalld", "firewall = \"firewalld\"\n")?;
     let listener = Listener::start(guest)?;
     {
         let _back = guest.undo("systemctl start firewalld");

@@ -18,6 +18,8 @@ use crate::wire::Wire;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
 /// The kernel refuses by itself, without any program.
 const REFUSE_TIMEOUT: Duration = Duration::from_millis(20);
+/// An open port answers a good deal sooner.
+const KNOCK_TIMEOUT: Duration = Duration::from_millis(10);
 /// Dovecot lets a client wait up to 17 s for a refusal when it comes again and again.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 
@@ -117,7 +119,16 @@ impl Origin {
     /// Whether a connection to the port is answered. A firewall that drops leaves the client waiting; anything else than
     /// that or an open port (a refusal, no route) is an error.
     pub(crate) fn reachable(&self, source: IpAddr, port: u16) -> Result<bool> {
-        match self.connect(source, port, CONNECT_TIMEOUT)? {
+        self.answers(source, port, CONNECT_TIMEOUT)
+    }
+
+    /// The same, asked in a hurry: who wants to find a moment in which a port is open must try often.
+    pub(crate) fn knock(&self, source: IpAddr, port: u16) -> Result<bool> {
+        self.answers(source, port, KNOCK_TIMEOUT)
+    }
+
+    fn answers(&self, source: IpAddr, port: u16, patience: Duration) -> Result<bool> {
+        match self.connect(source, port, patience)? {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
             Err(error) => Err(error).context(format!("connect from {source} to port {port}")),

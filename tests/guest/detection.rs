@@ -4,16 +4,20 @@ use std::net::IpAddr;
 
 use anyhow::{Result, ensure};
 
+use crate::agent::client;
 use crate::client::Service::{
     self, Imap, Imaps, Pop3, Pop3s, Sieve, Smtp, Submission, Submissions,
 };
 use crate::host::{Guest, NO_DELAYS, at_once};
 use crate::session::{Answer, Mechanism};
 
-crate::cases![
-    three_attempts_ban_with_the_servers_own_delays,
+crate::cases![EVERYWHERE:
     three_smtp_attempts_ban_and_two_do_not,
     three_imap_attempts_ban_and_two_do_not,
+];
+
+crate::cases![
+    three_attempts_ban_with_the_servers_own_delays,
     three_pop3_attempts_ban_and_two_do_not,
     three_sieve_attempts_ban_and_two_do_not,
     three_smtp_attempts_ban_and_two_do_not_with_auth_verbose,
@@ -149,11 +153,7 @@ fn three_attempts(
         .bans()?
         .into_iter()
         .filter(|ban| !before.contains(ban))
-        .filter(|ban| {
-            !sources
-                .iter()
-                .any(|source| source.to_string() == ban.source)
-        })
+        .filter(|ban| !sources.iter().any(|&source| client(source) == ban.source))
         .collect();
     ensure!(others.is_empty(), "others are banned: {others:?}");
     Ok(())

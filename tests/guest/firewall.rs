@@ -1,31 +1,27 @@
-//! What a ban closes, how it ends, and that firewalld's own life changes nothing about it.
+//! What a ban closes, and how it ends.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
 use crate::agent::SOON;
-use crate::client::Service::{Imap, Pop3, Smtp};
+use crate::client::Service::{Imap, Pop3};
 use crate::host::{Guest, OTHER_PORT, at_once, wait_for};
+use crate::kernel::Firewall;
 
 crate::cases![
     a_ban_closes_all_mail_ports_and_nothing_else,
     unban_opens_the_ports_again,
     who_is_unbanned_starts_from_nothing,
     neighbours_are_banned_and_lifted_separately,
+    addresses_of_one_ipv6_network_are_one_client,
     a_prefix_and_hosts_inside_it_do_not_get_in_each_others_way,
     a_ban_ends_by_itself,
+    a_ban_may_last_for_years,
     bans_of_several_jails_end_one_by_one,
     many_bans_come_and_go,
-    firewalld_reload_keeps_every_ban,
-    firewalld_restart_keeps_every_ban,
-    firewalld_stopped_is_a_problem_until_it_is_back,
-    missing_sets_are_a_problem_that_says_what_to_run,
+    the_status_tells_whom_the_kernel_keeps_out,
 ];
-
-/// Firewalld itself needs about two seconds for a restart here.
-const RESTORED: Duration = Duration::from_secs(15);
 
 fn a_ban_closes_all_mail_ports_and_nothing_else(guest: &Guest) -> Result<()> {
     let pairs = [
@@ -79,9 +75,9 @@ fn neighbours_are_banned_and_lifted_separately(guest: &Guest) -> Result<()> {
     let families = [
         ["198.18.250.6", "198.18.250.7", "198.18.250.8"],
         [
-            "2001:db8:bad:fa::6",
-            "2001:db8:bad:fa::7",
-            "2001:db8:bad:fa::8",
+            "2001:db8:bad:fa06::ffff",
+            "2001:db8:bad:fa07::",
+            "2001:db8:bad:fa08::1",
         ],
     ];
     at_once(&families, |neighbours| {
@@ -108,6 +104,37 @@ fn neighbours_are_banned_and_lifted_separately(guest: &Guest) -> Result<()> {
     })
 }
 
+/// Providers give each customer that much, who may use every address of it. An admin may mean one of them alone.
+fn addresses_of_one_ipv6_network_are_one_client(guest: &Guest) -> Result<()> {
+    let addresses = [
+        "2001:db8:bad:fd00::1",
+        "2001:db8:bad:fd00:ffff::2",
+        "2001:db8:bad:fd00::3",
+    ];
+    let [first, second, third]: [IpAddr; 3] = [
+        addresses[0].parse()?,
+        addresses[1].parse()?,
+        addresses[2].parse()?,
+    ];
+    guest.attackers.fail(first, Imap, 2)?;
+    guest.attackers.fail(second, Imap, 1)?;
+    let bans = guest.expect_banned(third)?;
+    ensure!(bans[0].source == "2001:db8:bad:fd00::/64", "{bans:?}");
+    for source in [first, second] {
+        guest.expect_closed(source)?;
+    }
+    guest.expect_open("2001:db8:bad:fd01::1".parse()?)?;
+    guest.unban(&second.to_string())?;
+    guest.expect_lifted(first)?;
+
+    guest.ban(&first.to_string())?;
+    let bans = guest.expect_banned(first)?;
+    ensure!(bans[0].source == first.to_string(), "{bans:?}");
+    guest.expect_open(second)?;
+    guest.unban(&first.to_string())?;
+    guest.expect_lifted(first)
+}
+
 /// Sets of networks refuse overlaps; that is the agent's worry, and nobody else's.
 fn a_prefix_and_hosts_inside_it_do_not_get_in_each_others_way(guest: &Guest) -> Result<()> {
     for [prefix, guesser, banned, bystander, outside] in [
@@ -119,11 +146,11 @@ fn a_prefix_and_hosts_inside_it_do_not_get_in_each_others_way(guest: &Guest) -> 
             "198.18.252.0",
         ],
         [
-            "2001:db8:bad:fb::/64",
-            "2001:db8:bad:fb::7",
-            "2001:db8:bad:fb::8",
-            "2001:db8:bad:fb:ffff::1",
-            "2001:db8:bad:fc::",
+            "2001:db8:bad:fb00::/56",
+            "2001:db8:bad:fb07::7",
+            "2001:db8:bad:fb07::8",
+            "2001:db8:bad:fbff:ffff::1",
+            "2001:db8:bad:fc00::",
         ],
     ] {
         let [guesser, banned, bystander, outside]: [IpAddr; 4] = [
@@ -188,6 +215,17 @@ fn a_ban_ends_by_itself(guest: &Guest) -> Result<()> {
     Ok(())
 }
 
+/// Longer than any backend's own time can be.
+fn a_ban_may_last_for_years(guest: &Guest) -> Result<()> {
+    for source in [guest.source(), guest.source_v6()] {
+        guest.ban(&format!("{source} --for 3650d"))?;
+        guest.expect_banned(source)?;
+        guest.unban(&source.to_string())?;
+        guest.expect_lifted(source)?;
+    }
+    Ok(())
+}
+
 fn bans_of_several_jails_end_one_by_one(guest: &Guest) -> Result<()> {
     let source = guest.source();
     guest.ban(&source.to_string())?;
@@ -209,7 +247,7 @@ fn bans_of_several_jails_end_one_by_one(guest: &Guest) -> Result<()> {
 fn many_bans_come_and_go(guest: &Guest) -> Result<()> {
     let calls = |method: &str| {
         format!(
-            "for i in $(seq 1 60); do echo 198.18.200.$i 2001:db8:bad:c8::$i; done | tr ' ' '\\n' |
+            "for i in $(seq 1 60); do echo 198.18.200.$i 2001:db8:bad:c800::$i; done | tr ' ' '\\n' |
                  xargs -P 4 -I SOURCE busctl -q call org.banjour.Banjour1 /org/banjour/Banjour1 \
                  org.banjour.Banjour1.Manager {method}"
         )
@@ -225,121 +263,51 @@ fn many_bans_come_and_go(guest: &Guest) -> Result<()> {
     };
     guest.sh(&calls("Ban sstt SOURCE '' 0 0"))?;
     ensure!(listed()? == 60, "{} are banned", listed()?);
-    for last in ["198.18.200.1", "198.18.200.60", "2001:db8:bad:c8::60"] {
+    for last in ["198.18.200.1", "198.18.200.60", "2001:db8:bad:c800::60"] {
         guest.expect_closed(last.parse()?)?;
     }
     guest.sh(&calls("Unban sst SOURCE '' 0"))?;
     ensure!(listed()? == 0, "{} are left", listed()?);
-    for last in ["198.18.200.1", "198.18.200.60", "2001:db8:bad:c8::60"] {
+    for last in ["198.18.200.1", "198.18.200.60", "2001:db8:bad:c800::60"] {
         guest.expect_open(last.parse()?)?;
     }
     Ok(())
 }
 
-fn firewalld_reload_keeps_every_ban(guest: &Guest) -> Result<()> {
-    keeps_every_ban(guest, "firewall-cmd --quiet --reload")
-}
-
-fn firewalld_restart_keeps_every_ban(guest: &Guest) -> Result<()> {
-    keeps_every_ban(guest, "systemctl restart firewalld")
-}
-
-fn keeps_every_ban(guest: &Guest, event: &str) -> Result<()> {
-    let (guesser, by_hand, inside) = (guest.source(), guest.source_v6(), "198.18.253.77".parse()?);
-    guest.attackers.fail(guesser, Smtp, 3)?;
-    guest.expect_banned(guesser)?;
-    guest.ban(&by_hand.to_string())?;
-    guest.ban("198.18.253.0/24")?;
-    let before = guest.bans()?;
-    guest.sh(event)?;
-    for source in [guesser, by_hand, inside] {
-        wait_for(&format!("{source} to be dropped again"), RESTORED, || {
-            guest.kernel_has(source)
-        })?;
-        guest.expect_closed(source)?;
+fn the_status_tells_whom_the_kernel_keeps_out(guest: &Guest) -> Result<()> {
+    let name = guest.firewall.name();
+    ensure!(guest.property("Firewall")? == name, "not {name}");
+    let before = guest.dropped()?;
+    let sources = [guest.source(), guest.source_v6()];
+    for source in sources {
+        guest.ban(&source.to_string())?;
+        guest.expect_banned(source)?;
     }
-    ensure!(
-        guest.bans()? == before,
-        "before: {before:?}\nafter: {:?}",
-        guest.bans()?
-    );
-    for source in [
-        "198.18.253.0/24".to_owned(),
-        guesser.to_string(),
-        by_hand.to_string(),
+    let (packets, bytes) = guest.dropped()?;
+    let dropped = if guest.firewall == Firewall::Firewalld {
+        "not counted".to_owned()
+    } else {
+        // A SYN at least at each port, of each family.
+        ensure!(packets >= before.0 + 16, "{before:?} became {packets}");
+        ensure!(bytes >= before.1 + 16 * 40, "{before:?} became {bytes}");
+        format!("{packets} ({bytes} bytes)")
+    };
+    let in_force = guest.property("InForce")?;
+    let status = guest.sh("banjour status")?;
+    for line in [
+        &format!("firewall: {name}\n"),
+        &format!("\nsources kept out: {in_force}; packets dropped: {dropped}\n"),
     ] {
-        guest.unban(&source)?;
+        ensure!(status.contains(line), "no {line:?} in {status}");
     }
-    for source in [guesser, by_hand, inside] {
-        guest.expect_open(source)?;
+    for source in sources {
+        guest.unban(&source.to_string())?;
+        guest.expect_lifted(source)?;
     }
-    wait_for("the problems to be solved", SOON, || {
-        Ok(guest.problems()?.is_empty())
-    })
-}
-
-fn firewalld_stopped_is_a_problem_until_it_is_back(guest: &Guest) -> Result<()> {
-    let (before, meanwhile) = (guest.source(), guest.source());
-    guest.ban(&before.to_string())?;
-    guest.expect_banned(before)?;
-    let _start = guest.undo("systemctl start firewalld");
-    guest.sh("systemctl stop firewalld")?;
-    wait_for("the problem", SOON, || {
-        Ok(guest
-            .problems()?
-            .iter()
-            .any(|problem| problem.contains("firewalld")))
-    })?;
+    let left = guest.property("InForce")?;
     ensure!(
-        guest.status_text()?.contains("firewalld"),
-        "STATUS= is {}",
-        guest.status_text()?
+        left.as_u64() == in_force.as_u64().map(|all| all - 2),
+        "{in_force} became {left}"
     );
-    // Attempts go on, and are counted: what they lead to waits for firewalld.
-    guest.attackers.fail(meanwhile, Imap, 3)?;
-    wait_for("a ban while firewalld is away", SOON, || {
-        Ok(!guest.bans_of(meanwhile)?.is_empty())
-    })?;
-    let active = guest.run(&["systemctl", "is-active", "firewalld"])?.out;
-    ensure!(
-        active.trim() == "inactive",
-        "firewalld was stopped by its admin, and is {active}"
-    );
-    guest.sh("systemctl start firewalld")?;
-    for source in [before, meanwhile] {
-        wait_for(&format!("{source} to be dropped again"), RESTORED, || {
-            guest.kernel_has(source)
-        })?;
-        guest.expect_closed(source)?;
-    }
-    wait_for("the problem to be solved", SOON, || {
-        Ok(guest.problems()?.is_empty())
-    })
-}
-
-fn missing_sets_are_a_problem_that_says_what_to_run(guest: &Guest) -> Result<()> {
-    let source = guest.source();
-    guest.ban(&source.to_string())?;
-    guest.expect_banned(source)?;
-    let back = "cp -r /var/tmp/banjour-sets/. /usr/lib/firewalld/; firewall-cmd --quiet --reload";
-    let _back = guest.undo(back);
-    guest.sh(
-        "mkdir -p /var/tmp/banjour-sets/ipsets /var/tmp/banjour-sets/policies; cd /usr/lib/firewalld
-         mv ipsets/banjour-*.xml /var/tmp/banjour-sets/ipsets; mv policies/banjour*.xml /var/tmp/banjour-sets/policies
-         firewall-cmd --quiet --reload",
-    )?;
-    wait_for("the problem", RESTORED, || {
-        Ok(guest
-            .problems()?
-            .iter()
-            .any(|problem| problem.contains("firewall-cmd --reload")))
-    })?;
-    guest.sh(back)?;
-    wait_for("the set to be filled again", RESTORED, || {
-        guest.kernel_has(source)
-    })?;
-    guest.expect_closed(source)?;
-    wait_for("the problem to be solved", SOON, || {
-        Ok(guest.problems()?.is_empty())
-    })
+    Ok(())
 }

@@ -11,17 +11,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::client::{Origin, Service};
+use crate::kernel::Firewall;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guest/guest");
 
 /// What an admin runs after `make install DESTDIR=`.
 const AFTER_INSTALL: &str = "
     systemd-sysusers
+    systemd-tmpfiles --create banjour.conf
     journalctl --update-catalog
     systemctl daemon-reload
     systemctl reload dbus
     systemctl reload-or-restart polkit
-    firewall-cmd --quiet --reload
+    ! firewall-cmd --quiet --state 2>/dev/null || firewall-cmd --quiet --reload
     systemctl enable --quiet --now banjour";
 
 /// Dovecot, PAM and the penalty for clients that come again make every failure last two to seventeen seconds. One case
@@ -48,6 +50,7 @@ pub(crate) struct Output {
 
 pub(crate) struct Guest {
     pub(crate) release: &'static str,
+    pub(crate) firewall: Firewall,
     name: String,
     pub(crate) attackers: Origin,
     /// The host itself, as a client of its own services.
@@ -58,10 +61,11 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Boots a guest of a release and installs banjour in it. It is gone with the value, or with this process.
-    pub(crate) fn boot(release: &'static str) -> Result<Self> {
+    /// Boots a guest of a release, with a firewall, and installs banjour in it. It is gone with the value, or with this
+    /// process.
+    pub(crate) fn boot(release: &'static str, firewall: Firewall) -> Result<Self> {
         // Short enough for the name of a network interface.
-        let name = format!("{}{}", &release[..2], std::process::id());
+        let name = format!("{}{}{}", &release[..2], firewall as u8, std::process::id());
         script(&["build", release])?;
         let mut guest = Self {
             attackers: Origin {
@@ -75,6 +79,7 @@ impl Guest {
                 host_v6: Ipv6Addr::LOCALHOST,
             },
             release,
+            firewall,
             name,
             sources: AtomicU16::new(0),
             dovecot: Mutex::default(),
@@ -82,6 +87,7 @@ impl Guest {
         script(&["start", &guest.name, release])?;
         let leader = script(&["leader", &guest.name])?;
         guest.inside.namespace = Path::new("/proc").join(leader).join("ns/net");
+        guest.set_up_firewall()?;
         guest.install()?;
         guest.sh(&format!("{NO_DELAYS}\n{OTHER_SERVICE}"))?;
         guest.restart_dovecot()?;

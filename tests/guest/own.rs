@@ -1,0 +1,76 @@
+//! The rules and sets that are banjour's own, by its helper: how settings change them, and how they go.
+
+use std::net::IpAddr;
+
+use anyhow::{Result, ensure};
+
+use crate::agent::SOON;
+use crate::client::Service::Imap;
+use crate::host::{Guest, OTHER_PORT, wait_for};
+
+crate::cases![ports_and_reject_are_as_set, a_cleared_kernel_holds_nothing];
+
+fn ports_and_reject_are_as_set(guest: &Guest) -> Result<()> {
+    let sources = [guest.source(), guest.source_v6()];
+    for source in sources {
+        guest.ban(&source.to_string())?;
+        guest.expect_banned(source)?;
+    }
+    let other = [guest.source(), guest.source_v6()];
+    let attackers = &guest.attackers;
+    let answers = |source: IpAddr, port: u16| {
+        if attackers.refused(source, port)? {
+            return anyhow::Ok("a refusal");
+        }
+        Ok(match attackers.reachable(source, port) {
+            Ok(true) => "an open port",
+            Ok(false) => "nothing",
+            Err(_) => "a late refusal",
+        })
+    };
+    for (settings, mail, ssh) in [
+        ("ports = \"all\"\n", "nothing", "nothing"),
+        ("reject = true\n", "a refusal", "an open port"),
+        ("ports = \"all\"\nreject = true\n", "a refusal", "a refusal"),
+        ("", "nothing", "an open port"),
+    ] {
+        let _undo = guest.configure("90-ports", settings)?;
+        for source in sources {
+            wait_for("the settings to be in force", SOON, || {
+                let found = (answers(source, Imap.port())?, answers(source, OTHER_PORT)?);
+                Ok(found == (mail, ssh))
+            })?;
+        }
+        for source in other {
+            let found = (answers(source, Imap.port())?, answers(source, OTHER_PORT)?);
+            ensure!(found == ("an open port", "an open port"), "{found:?}");
+        }
+    }
+    Ok(())
+}
+
+/// What a package does when it is removed.
+fn a_cleared_kernel_holds_nothing(guest: &Guest) -> Result<()> {
+    let source = guest.source();
+    guest.ban(&source.to_string())?;
+    guest.expect_banned(source)?;
+    let _start = guest.undo("systemctl start banjour");
+    guest.sh("systemctl stop banjour")?;
+    let show = if guest.firewall.is_iptables() {
+        "iptables-save; ip6tables-save; ipset list -name"
+    } else {
+        "nft list ruleset"
+    };
+    let before = guest.sh(show)?;
+    ensure!(before.contains("banjour"), "{before}");
+    // Where nothing is left, that is no error.
+    for _ in 0..2 {
+        guest.sh("/usr/libexec/banjour/banjour-netfilter clear")?;
+        let left = guest.sh(show)?;
+        ensure!(!left.contains("banjour"), "{left}");
+        guest.expect_open(source)?;
+    }
+    guest.sh("systemctl start banjour")?;
+    guest.expect_closed(source)?;
+    guest.expect_exactly_the_bans(SOON)
+}
