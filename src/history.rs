@@ -70,7 +70,10 @@ impl History {
         first: Duration,
         growth: Growth,
     ) -> Duration {
+        // One that lasts is for the same that calls for this one, in another jail.
+        let lasts = self.past(source).is_some_and(|past| past.until > at);
         let bans = self.bans(source, at, growth.forget);
+        let bans = bans.saturating_sub(u32::from(lasts));
         // No more powers than can matter.
         let power = i32::try_from(bans.min(64)).unwrap_or(64);
         let grown = first.as_secs_f64() * f64::from(growth.factor).powi(power);
@@ -78,10 +81,13 @@ impl History {
         Duration::try_from_secs_f64(grown).map_or(longest, |grown| grown.min(longest))
     }
 
+    fn past(&self, source: Source) -> Option<&Past> {
+        self.by_source.get(&source)
+    }
+
     /// How many bans of a source are not forgotten.
-    #[must_use]
-    pub fn bans(&self, source: Source, at: Timestamp, forget: Duration) -> u32 {
-        let Some(past) = self.by_source.get(&source) else {
+    fn bans(&self, source: Source, at: Timestamp, forget: Duration) -> u32 {
+        let Some(past) = self.past(source) else {
             return 0;
         };
         let quiet = Duration::try_from(at.duration_since(past.until)).unwrap_or_default();
@@ -98,7 +104,10 @@ impl History {
         until: Timestamp,
         forget: Duration,
     ) -> Past {
-        let bans = self.bans(source, since, forget).saturating_add(1);
+        let lasting = self.past(source).filter(|past| past.until > since);
+        let new = u32::from(lasting.is_none());
+        let bans = self.bans(source, since, forget).saturating_add(new);
+        let until = lasting.map_or(until, |past| past.until.max(until));
         let past = Past { bans, since, until };
         self.restore(source, past);
         past
@@ -206,12 +215,24 @@ mod tests {
         assert_eq!(later(1_000), HOUR);
     }
 
+    /// Two jails ban a source for the same.
+    #[test]
+    fn a_ban_beside_one_that_lasts_is_no_second_one() {
+        let guesser = source("192.0.2.7");
+        let mut history = History::default();
+        history.note(guesser, hour(0), hour(2), WEEK);
+        assert_eq!(history.ban_time(guesser, hour(1), HOUR, DOUBLING), HOUR);
+        let past = history.note(guesser, hour(1), hour(2), WEEK);
+        assert_eq!((past.bans, past.until), (1, hour(2)));
+        assert_eq!(history.ban_time(guesser, hour(2), HOUR, DOUBLING), HOUR * 2);
+    }
+
     #[test]
     fn times_that_make_no_sense_are_no_panic() {
         let guesser = source("192.0.2.7");
         let mut history = History::default();
-        for _ in 0..200 {
-            history.note(guesser, hour(0), hour(1), Duration::ZERO);
+        for n in 0..200 {
+            history.note(guesser, hour(n), hour(n), Duration::ZERO);
         }
         let growth = Growth {
             factor: 100,
@@ -219,7 +240,7 @@ mod tests {
             forget: Duration::ZERO,
         };
         assert_eq!(
-            history.ban_time(guesser, hour(-5), HOUR, growth),
+            history.ban_time(guesser, hour(1000), HOUR, growth),
             Duration::MAX
         );
         // A first ban that is longer than the longest stays as it is.

@@ -39,6 +39,8 @@ mod kernel;
 mod latency;
 #[path = "guest/own.rs"]
 mod own;
+#[path = "guest/policy.rs"]
+mod policy;
 #[path = "guest/readme.rs"]
 mod readme;
 #[path = "guest/restart.rs"]
@@ -79,13 +81,14 @@ const EVERYWHERE: [&[Case]; 6] = [
 ];
 
 /// What has nothing to do with the firewall, or with firewalld alone.
-const FIREWALLD: [&[Case]; 12] = [
+const FIREWALLD: [&[Case]; 13] = [
     detection::CASES,
     counting::CASES,
     witnesses::CASES,
     forgery::CASES,
     firewalld::CASES,
     helper::IDLE,
+    policy::CASES,
     bus::CASES,
     admin::CASES,
     rights::CASES,

@@ -55,9 +55,11 @@ fn a_mistake_and_then_the_right_password_is_one_attempt(guest: &Guest) -> Result
         guest.dovecot(settings)?;
         at_once(&SERVICES, |&service| {
             let source = guest.source();
-            let tries = [("bob", "wrong"), ("bob", "right-bob")];
-            in_one_connection(guest, source, service, &tries)?;
-            in_one_connection(guest, source, service, &tries)?;
+            // Two, since who has logged in may mistype again.
+            let bob = [("bob", "wrong"), ("bob", "right-bob")];
+            let carol = [("carol", "wrong"), ("carol", "right-carol")];
+            in_one_connection(guest, source, service, &bob)?;
+            in_one_connection(guest, source, service, &carol)?;
             guest.expect_never_banned(&[source])?;
             guest.attackers.fail(source, service, 1)?;
             guest.expect_banned(source).map(drop)
