@@ -20,11 +20,11 @@ use crate::config::Config;
 use crate::filter::Finding;
 use crate::firewall::{self, Backend, Desired, Disconnections};
 use crate::ignore::Follower;
-use crate::jail::before;
-use crate::journal::{self, Event, Start};
+use crate::jail::{after, before};
+use crate::journal::{self, Event, Missed, Start};
 use crate::state::{State, Writer};
 use crate::{log, source::Source};
-use keeper::Keeper;
+use keeper::{Keeper, local};
 use problems::{Kind, Problems};
 
 /// Evidence is read again from this long before a jail's window begins: a login process tells of an attempt when the
@@ -167,6 +167,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 }
 
 impl Agent {
+    fn lose(&mut self, kind: Kind, text: String) {
+        let over = after(Timestamp::now(), window(self.keeper.config()));
+        self.problems.lose(kind, text, over);
+    }
+
     fn heed(&mut self, event: Event) {
         match event {
             Event::Opened => self.problems.set(Kind::Journal, None),
@@ -177,6 +182,15 @@ impl Agent {
                     }
                 }
                 self.keeper.take(batch);
+            }
+            Event::Missed(missed) => {
+                let Missed { from, until, why } = missed;
+                let text = format!(
+                    "the journal has lost entries from {} to {}, and failed logins among them are not counted: {why}",
+                    local(from),
+                    local(until)
+                );
+                self.lose(Kind::Missed, text);
             }
             Event::Failed(error) => {
                 self.keeper.read_again();
@@ -268,11 +282,13 @@ impl Agent {
 /// A reader that goes on where the keeper stands, and reads the window before that again for jails that need it.
 fn read_journal(root: &Path, keeper: &Keeper) -> std::io::Result<mpsc::Receiver<Event>> {
     let position = keeper.position().cloned();
-    let now = position
+    let now = Timestamp::now();
+    // The clock may have been set back since.
+    let last = position
         .as_ref()
-        .map_or_else(Timestamp::now, |position| position.at);
+        .map_or(now, |position| position.at.min(now));
     let start = Start {
-        from: before(now, reach(keeper.config())),
+        from: before(last, reach(keeper.config())),
         position,
     };
     journal::spawn(root.to_owned(), Arc::clone(&keeper.config().filters), start)
@@ -280,13 +296,13 @@ fn read_journal(root: &Path, keeper: &Keeper) -> std::io::Result<mpsc::Receiver<
 
 /// How far back an attempt can matter.
 fn reach(config: &Config) -> Duration {
-    config
-        .jails
-        .values()
-        .map(|jail| jail.rule.window)
-        .max()
-        .unwrap_or_default()
-        + WITNESS_DELAY
+    window(config) + WITNESS_DELAY
+}
+
+/// The longest time that any jail looks back.
+fn window(config: &Config) -> Duration {
+    let windows = config.jails.values().map(|jail| jail.rule.window);
+    windows.max().unwrap_or_default()
 }
 
 fn parse(source: &str) -> Result<Source, Error> {

@@ -4,6 +4,7 @@
 //! holds up nobody's bus call. Only the mail units' entries are asked of journald's index; filters run here, and what
 //! leaves this thread are batches of evidence, each with the cursor behind which it ends.
 
+mod damage;
 mod entries;
 
 use std::io;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::filter::{Filters, Finding};
+pub use damage::Missed;
 pub use entries::{Entries, Error, Line, Place};
 
 /// After evidence, more is likely: an attacker is at work. For this long (Dovecot lets a guesser wait for up to 17 s) …
@@ -58,7 +60,7 @@ pub struct Start {
 pub struct Batch {
     /// What the entries said.
     pub findings: Vec<Finding>,
-    /// The last entry that this batch covers.
+    /// The last entry that was dealt with when this batch is.
     pub position: Position,
     /// Whether all of it is read again: it was dealt with before.
     pub again: bool,
@@ -73,6 +75,8 @@ pub enum Event {
     Batch(Batch),
     /// The journal can't be read; the reader goes on trying.
     Failed(String),
+    /// Entries are lost.
+    Missed(Missed),
 }
 
 /// Starts a reader of the journal of the system below `root`. It ends when the receiver is dropped, at the next entry.
@@ -89,6 +93,14 @@ pub fn spawn(
         .name("journal".to_owned())
         .spawn(move || {
             let place = Place::Root(root);
+            if let Some(position) = start.position.clone() {
+                look_for_damage(
+                    place.clone(),
+                    Arc::clone(&filters),
+                    position,
+                    events.clone(),
+                );
+            }
             while let Err(error) = read(&place, &filters, &mut start, &events) {
                 let Ok(()) = events.blocking_send(Event::Failed(error.to_string())) else {
                     return;
@@ -97,6 +109,24 @@ pub fn spawn(
             }
         })?;
     Ok(receiver)
+}
+
+/// Looks for what was lost since this position, however long that takes, beside the reader.
+fn look_for_damage(
+    place: Place,
+    filters: Arc<Filters>,
+    position: Position,
+    events: mpsc::Sender<Event>,
+) {
+    let look = move || {
+        if let Some(missed) = damage::missed(&place, &filters, &position) {
+            let _ = events.blocking_send(Event::Missed(missed));
+        }
+    };
+    // Without it, entries are read all the same.
+    let _ = thread::Builder::new()
+        .name("journal-check".to_owned())
+        .spawn(look);
 }
 
 /// Reads until the receiver is gone; after an error, `start` is where to go on.
@@ -120,12 +150,17 @@ fn read(
         if !batch.findings.is_empty() {
             alert_until = Instant::now() + ALERT;
         }
-        *start = Start {
-            from: batch.position.at,
-            position: Some(batch.position.clone()),
-        };
-        if events.blocking_send(Event::Batch(batch)).is_err() {
-            break;
+        if !batch.again {
+            *start = Start {
+                from: batch.position.at,
+                position: Some(batch.position.clone()),
+            };
+        }
+        let damaged = reader.damaged.take().map(Event::Missed);
+        for event in [Some(Event::Batch(batch)), damaged].into_iter().flatten() {
+            if events.blocking_send(event).is_err() {
+                return Ok(());
+            }
         }
     }
     Ok(())
@@ -133,58 +168,89 @@ fn read(
 
 struct Reader<'a> {
     entries: Entries<'a>,
-    /// Up to here, all was dealt with before.
-    again_until: Option<Position>,
+    /// Up to here, all was dealt with before; and whether the entry there is still there.
+    again_until: Option<(Position, bool)>,
+    /// Entries that could not be read.
+    damaged: Option<Missed>,
 }
 
 impl<'a> Reader<'a> {
     fn open(place: &Place, filters: &'a Filters, start: &Start) -> Result<Self, Error> {
+        let mut entries = Entries::open(place, filters, start.from)?;
+        let mut again_until = None;
+        if let Some(position) = &start.position {
+            let is_there = entries.has(position)?;
+            entries.go_before(start.from)?;
+            again_until = Some((position.clone(), is_there));
+        }
         Ok(Self {
-            entries: Entries::open(place, filters, start.from)?,
-            again_until: start.position.clone(),
+            entries,
+            again_until,
+            damaged: None,
         })
     }
 
     /// Reads on; `None` when there is nothing new. A batch lies before the saved position or behind it, as a whole.
     fn next_batch(&mut self) -> Result<Option<Batch>, Error> {
-        let mut again = self.again_until.is_some();
+        let again = self.again_until.clone();
         let mut findings = Vec::new();
         let mut count = 0;
         let mut last = None;
         while findings.len() < MAX_FINDINGS && count < MAX_ENTRIES {
-            let Some(at) = self.entries.advance()? else {
-                self.again_until = None;
-                break;
-            };
-            if self
-                .again_until
-                .as_ref()
-                .is_some_and(|position| position.at < at)
+            let at = self.entries.advance()?;
+            if let Some((position, is_there)) = &again
+                && at.is_none_or(|at| !is_there && position.at < at)
             {
-                // The entry at the saved position is gone (rotated, vacuumed): this one is the first new one.
-                self.again_until = None;
-                if last.is_some() {
-                    self.entries.retreat()?;
-                    break;
-                }
-                again = false;
+                self.end_again(position)?;
+                break;
             }
-            self.entries.read(at, &mut findings)?;
+            let Some(at) = at else { break };
+            if let Err(error) = self.entries.read(at, &mut findings) {
+                self.skip(at, &error);
+            }
             last = Some(at);
             count += 1;
-            if let Some(position) = &self.again_until
-                && self.entries.is_at(position)?
+            if let Some((position, _)) = &again
+                && self.entries.is_at(position)
             {
-                self.again_until = None;
+                self.end_again(position)?;
                 break;
             }
         }
-        let Some(at) = last else { return Ok(None) };
-        let cursor = self.entries.cursor()?;
+        let position = match (again, last) {
+            (Some((position, _)), _) => {
+                return Ok(Some(Batch {
+                    findings,
+                    position,
+                    again: true,
+                }));
+            }
+            (None, Some(at)) => Position {
+                cursor: self.entries.cursor()?,
+                at,
+            },
+            (None, None) => return Ok(None),
+        };
         Ok(Some(Batch {
             findings,
-            position: Position { cursor, at },
-            again,
+            position,
+            again: false,
         }))
+    }
+
+    /// What comes now is new. Its times need not lie behind the position's: the clock may have been set back.
+    fn end_again(&mut self, position: &Position) -> Result<(), Error> {
+        self.again_until = None;
+        self.entries.go_behind(position)
+    }
+
+    /// An entry that can't be read is lost, and those behind it are not.
+    fn skip(&mut self, at: Timestamp, error: &Error) {
+        let missed = self.damaged.get_or_insert_with(|| Missed {
+            from: at,
+            until: at,
+            why: format!("entries cannot be read ({error})"),
+        });
+        missed.until = missed.until.max(at);
     }
 }

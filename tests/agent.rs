@@ -14,6 +14,8 @@ mod bus;
 mod command;
 #[path = "agent/daemon.rs"]
 mod daemon;
+#[path = "agent/damage.rs"]
+mod damage;
 #[path = "agent/disconnect.rs"]
 mod disconnect;
 #[path = "agent/enforcement.rs"]

@@ -306,7 +306,7 @@ impl Keeper {
     }
 }
 
-fn local(at: Timestamp) -> impl fmt::Display {
+pub(super) fn local(at: Timestamp) -> impl fmt::Display {
     Zoned::new(at, TimeZone::system())
         .strftime("%Y-%m-%d %H:%M:%S %:z")
         .to_string()

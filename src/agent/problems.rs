@@ -50,12 +50,16 @@ pub(super) enum Kind {
     State,
     /// State was lost.
     StateLost,
+    /// Entries of the journal are lost.
+    Missed,
 }
 
 pub(super) struct Problems {
     texts: BTreeMap<Kind, String>,
     /// When the mail server last spoke of trouble.
     trouble: Timestamp,
+    /// What is over by itself, and when.
+    passing: BTreeMap<Kind, Timestamp>,
     changed: bool,
     status: String,
     told: Option<Instant>,
@@ -67,6 +71,7 @@ impl Problems {
         Self {
             texts: BTreeMap::new(),
             trouble: Timestamp::MIN,
+            passing: BTreeMap::new(),
             changed: false,
             status: String::new(),
             told: None,
@@ -88,18 +93,20 @@ impl Problems {
                 );
                 self.texts.insert(kind, text);
             }
-            None => {
-                if let Some(text) = self.texts.remove(&kind) {
-                    tracing::info!(
-                        MESSAGE_ID = id::SOLVED,
-                        BANJOUR_ACTION = "solved",
-                        "solved: {text}"
-                    );
-                }
-            }
+            None => self.solve(kind, "solved"),
         }
         self.changed = true;
         self.announcer.say(Announcement::Problems);
+    }
+
+    fn solve(&mut self, kind: Kind, how: &str) {
+        if let Some(text) = self.texts.remove(&kind) {
+            tracing::info!(
+                MESSAGE_ID = id::SOLVED,
+                BANJOUR_ACTION = "solved",
+                "{how}: {text}"
+            );
+        }
     }
 
     /// Takes in what the mail server says of its trouble. While it lasts, the first message stands for all.
@@ -118,8 +125,20 @@ impl Problems {
         }
     }
 
+    /// Tells of a loss. Nothing can make it good; it is over when nothing of that time would count any more.
+    pub(super) fn lose(&mut self, kind: Kind, text: String, over: Timestamp) {
+        self.set(kind, Some(text));
+        self.passing.insert(kind, over);
+    }
+
     /// Clears what nobody has spoken of for a while.
     pub(super) fn expire(&mut self, now: Timestamp) {
+        while let Some((&kind, _)) = self.passing.iter().find(|(_, over)| **over <= now) {
+            self.passing.remove(&kind);
+            self.solve(kind, "over, since all that counts by now was written later");
+            self.changed = true;
+            self.announcer.say(Announcement::Problems);
+        }
         if self.trouble <= before(now, TROUBLE_LASTS) {
             self.set(Kind::Authentication, None);
         }

@@ -21,6 +21,10 @@ const MAX_USERS: usize = 1024;
 /// The largest id of a system account, as Debian, Fedora and systemd have it (`SYS_UID_MAX`, login.defs(5)).
 const SYSTEM_UID_MAX: u32 = 999;
 
+/// How far behind its place an entry is looked for. Where the clock was set back, libsystemd may put entries before it that
+/// were written earlier, at a later time.
+const STRAY: usize = 10_000;
+
 /// Which journal to read.
 #[derive(Clone, Debug)]
 pub enum Place {
@@ -80,7 +84,7 @@ impl<'a> Entries<'a> {
             journal.match_add(field, value)?;
             journal.match_or()?;
         }
-        journal.seek_realtime_usec(u64::try_from(from.as_microsecond()).unwrap_or(0))?;
+        journal.seek_realtime_usec(usec(from))?;
         Ok(Self {
             journal,
             filters,
@@ -98,15 +102,25 @@ impl<'a> Entries<'a> {
         if self.journal.next()? == 0 {
             return Ok(None);
         }
-        let usec = i64::try_from(self.journal.timestamp_usec()?).unwrap_or(i64::MAX);
-        Ok(Some(
-            Timestamp::from_microsecond(usec).unwrap_or(Timestamp::MAX),
-        ))
+        Ok(Some(time(&self.journal)?))
     }
 
-    /// Goes back by one entry.
-    pub(super) fn retreat(&mut self) -> Result<(), Error> {
-        self.journal.previous()?;
+    /// Whether the entry at this position is still there. Where this leaves the journal is not said.
+    pub(super) fn has(&mut self, position: &Position) -> Result<bool, Error> {
+        has(&mut self.journal, position)
+    }
+
+    /// Goes to where the first entry at this time or later comes next.
+    pub(super) fn go_before(&mut self, at: Timestamp) -> Result<(), Error> {
+        self.journal.seek_realtime_usec(usec(at))?;
+        Ok(())
+    }
+
+    /// Goes to where the first entry behind this position comes next, whether its own entry is still there or not.
+    pub(super) fn go_behind(&mut self, position: &Position) -> Result<(), Error> {
+        if !self.has(position)? {
+            seek(&mut self.journal, position)?;
+        }
         Ok(())
     }
 
@@ -116,8 +130,8 @@ impl<'a> Entries<'a> {
         Ok(())
     }
 
-    pub(super) fn is_at(&self, position: &Position) -> Result<bool, Error> {
-        Ok(self.journal.test_cursor(&position.cursor)?)
+    pub(super) fn is_at(&self, position: &Position) -> bool {
+        is_at(&self.journal, position)
     }
 
     pub(super) fn cursor(&self) -> Result<String, Error> {
@@ -217,7 +231,45 @@ impl<'a> Entries<'a> {
     }
 }
 
-fn open(place: &Place) -> Result<Journal, Error> {
+/// Goes to a position; the next entry is the one there, or else the first behind it.
+pub(super) fn seek(journal: &mut Journal, position: &Position) -> Result<(), Error> {
+    // Only what was never a cursor is refused.
+    if journal.seek_cursor(&*position.cursor).is_err() {
+        journal.seek_realtime_usec(usec(position.at) + 1)?;
+    }
+    Ok(())
+}
+
+/// Goes to the entry at a position, and tells whether it is still there.
+pub(super) fn has(journal: &mut Journal, position: &Position) -> Result<bool, Error> {
+    seek(journal, position)?;
+    for _ in 0..STRAY {
+        if journal.next()? == 0 {
+            break;
+        }
+        if is_at(journal, position) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What was never a cursor is no entry's.
+fn is_at(journal: &Journal, position: &Position) -> bool {
+    journal.test_cursor(&*position.cursor).unwrap_or(false)
+}
+
+/// The time of the entry at hand.
+pub(super) fn time(journal: &Journal) -> Result<Timestamp, Error> {
+    let usec = i64::try_from(journal.timestamp_usec()?).unwrap_or(i64::MAX);
+    Ok(Timestamp::from_microsecond(usec).unwrap_or(Timestamp::MAX))
+}
+
+fn usec(at: Timestamp) -> u64 {
+    u64::try_from(at.as_microsecond()).unwrap_or(0)
+}
+
+pub(super) fn open(place: &Place) -> Result<Journal, Error> {
     let bytes = |path: &'_ Path| path.as_os_str().as_bytes().to_owned();
     let journal = match place {
         Place::Root(root) if root == Path::new("/") => {

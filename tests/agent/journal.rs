@@ -30,6 +30,8 @@ pub(crate) struct Journal {
     directory: PathBuf,
     writer: RefCell<Writer>,
     last: Cell<u64>,
+    /// By how much the clock has been set back.
+    ahead: Cell<u64>,
     archived: Cell<u64>,
 }
 
@@ -76,6 +78,7 @@ impl Journal {
             writer: RefCell::new(Writer::start(&file)),
             directory,
             last: Cell::default(),
+            ahead: Cell::default(),
             archived: Cell::default(),
         };
         let long_ago = now() - 24 * 3_600_000_000;
@@ -108,6 +111,13 @@ impl Journal {
         archived
     }
 
+    /// Somebody sets the host's clock back to what it is here. journald begins another file for what comes.
+    pub(crate) fn set_clock_back(&self) {
+        let ahead = self.last.get() - now();
+        self.last.set(now());
+        self.ahead.set(self.ahead.get() + ahead);
+    }
+
     /// Writes an entry of now, and returns its time in µs since the epoch. No two have the same.
     pub(crate) fn write(&self, entry: &Entry) -> u64 {
         let time = now().max(self.last.get() + 1);
@@ -125,7 +135,10 @@ impl Journal {
         let mut text = Vec::new();
         for (field, value) in [
             ("__REALTIME_TIMESTAMP", time.to_string()),
-            ("__MONOTONIC_TIMESTAMP", time.to_string()),
+            (
+                "__MONOTONIC_TIMESTAMP",
+                (time + self.ahead.get()).to_string(),
+            ),
             ("_BOOT_ID", BOOT.to_owned()),
             ("_MACHINE_ID", MACHINE.to_owned()),
             ("_UID", entry.uid.to_string()),
