@@ -1,6 +1,7 @@
 //! The one owner of all state, and the loop that runs it: evidence, orders, reports and time come in; bans go out to the
 //! firewall, the disk, the bus and the journal. Nothing here waits for any of these.
 
+mod beginning;
 mod keeper;
 mod problems;
 
@@ -22,8 +23,9 @@ use crate::firewall::{self, Backend, Desired, Disconnections};
 use crate::ignore::Follower;
 use crate::jail::{after, before};
 use crate::journal::{self, Event, Missed, Start};
-use crate::state::{State, Writer};
+use crate::state::{self, Changes, Saved, Writer};
 use crate::{log, source::Source};
+use beginning::{Beginning, tell_loss};
 use keeper::{Keeper, local};
 use problems::{Kind, Problems};
 
@@ -52,6 +54,10 @@ struct Agent {
     ignored: Follower,
     problems: Problems,
     writer: Writer,
+    /// Whether the disk takes what it is given.
+    is_saved: bool,
+    /// Whether what the state says is known.
+    is_read: bool,
     journal: mpsc::Receiver<Event>,
     /// Where the driver hears of other settings.
     settings: watch::Sender<firewall::Settings>,
@@ -60,33 +66,36 @@ struct Agent {
 /// Runs until SIGTERM.
 ///
 /// # Errors
-/// When it can't start (the configuration is faulty, no bus, no state directory), or the bus is gone: systemd starts it
+/// When it can't start (the configuration is faulty, no bus), or the bus is gone: systemd starts it
 /// again, and nothing is lost by it.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let config = Config::load(&options.root)?;
-    let (mut state, saved, aside) = State::open(&options.state)
-        .with_context(|| format!("cannot keep state in {}", options.state.display()))?;
-    state.forget_settled(before(Timestamp::now(), reach(&config)))?;
-
     let (connection, mut orders, announcer) = bus::serve(log::init(), config.jails.keys().cloned())
         .await
         .context("cannot serve on the system bus")?;
+    let begin = Beginning::find(&connection, &options, &config).await;
     let desired = Desired::default();
     let mut problems = Problems::new(announcer.clone());
-    if let Some(aside) = aside {
-        problems.set(
+    if let Some(text) = begin.lost {
+        problems.lose(
             Kind::StateLost,
-            Some(format!(
-                "the state was damaged; it is kept as {}",
-                aside.display()
-            )),
+            text,
+            after(Timestamp::now(), window(&config)),
         );
     }
-    let holder = saved.holder;
+    if let Some(error) = &begin.refused {
+        problems.set(Kind::State, Some(not_saved(&error.to_string())));
+    }
+    let holder = begin.saved.holder;
     let (settings, settings_out) = watch::channel(config.firewall);
     let (root, ignore) = (options.root.clone(), config.ignore.clone());
-    let ignored = Follower::new(connection.clone(), root, options.state, ignore);
-    let keeper = Keeper::new(config, ignored.list(), saved, desired.clone(), announcer);
+    let ignored = Follower::new(connection.clone(), root, options.state.clone(), ignore);
+    let list = ignored.list();
+    let mut keeper = Keeper::new(config, list, begin.saved, desired.clone(), announcer);
+    if !begin.is_read {
+        *keeper.changes() = keeper.everything();
+        keeper.changes().holder = holder;
+    }
 
     let (reports_in, mut reports) = mpsc::channel(REPORTS);
     let disconnections = Disconnections::default();
@@ -101,7 +110,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let (ended_in, mut ended) = mpsc::channel(REPORTS);
     let mut helper = tokio::spawn(disconnections.run(connection.clone(), ended_in));
     let (disk_in, mut disk) = mpsc::unbounded_channel();
-    let writer = Writer::spawn(state, disk_in).context("cannot start the state's thread")?;
+    let is_saved = begin.state.is_some();
+    let writer = Writer::spawn(options.state, begin.state, disk_in)
+        .context("cannot start the state's thread")?;
     let journal =
         read_journal(&options.root, &keeper).context("cannot start the journal's thread")?;
     let mut agent = Agent {
@@ -110,6 +121,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         ignored,
         problems,
         writer,
+        is_saved,
+        is_read: begin.is_read || is_saved,
         journal,
         settings,
     };
@@ -130,7 +143,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         agent
             .problems
             .set(Kind::Overflow, agent.keeper.overflow(now));
-        agent.writer.save(agent.keeper.changes());
+        agent.save();
         agent.problems.tell_status(|| agent.keeper.summary());
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
@@ -145,10 +158,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             Some(report) = ended.recv() => {
                 agent.problems.set(Kind::Connections, report.err().map(|error| error.to_string()));
             }
-            Some(failure) = disk.recv() => {
-                let text = failure.map(|e| format!("cannot save state, it would be lost at a restart: {e}"));
-                agent.problems.set(Kind::State, text);
-            }
+            Some(event) = disk.recv() => agent.hear_of_disk(event).context("cannot start the journal's thread")?,
             () = agent.ignored.changed() => agent.ignore(),
             Some(event) = agent.journal.recv() => agent.heed(event),
             () = sleep(agent.keeper.until_next_end(Timestamp::now())) => {}
@@ -157,16 +167,48 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     notify(&[NotifyState::Stopping]);
     firewall.abort();
     helper.abort();
-    // Nobody waits for a disk that refuses: what is not saved is read again from the journal.
-    drop(disk);
-    let Agent {
-        mut keeper, writer, ..
-    } = agent;
-    writer.finish(keeper.last_changes());
+    let last = if agent.is_saved {
+        agent.keeper.last_changes()
+    } else {
+        agent.keeper.everything()
+    };
+    agent.writer.finish(last);
     end
 }
 
 impl Agent {
+    /// Hands on what is to be saved. A disk that refuses gets all of it later: nothing is kept for it.
+    fn save(&mut self) {
+        if self.is_saved {
+            self.writer.save(self.keeper.changes());
+        } else {
+            *self.keeper.changes() = Changes::default();
+        }
+    }
+
+    fn hear_of_disk(&mut self, event: state::Event) -> std::io::Result<()> {
+        match event {
+            state::Event::Failed(error) => {
+                self.is_saved = false;
+                self.problems.set(Kind::State, Some(not_saved(&error)));
+            }
+            state::Event::Back(saved, aside) => {
+                if let Some(aside) = aside {
+                    let text = tell_loss(&aside, "all that is in force has been saved anew");
+                    self.lose(Kind::StateLost, text);
+                } else if !self.is_read && saved != Saved::default() {
+                    self.keeper.take_up(saved);
+                    self.journal = read_journal(&self.root, &self.keeper)?;
+                }
+                self.is_read = true;
+                self.is_saved = true;
+                *self.keeper.changes() = self.keeper.everything();
+            }
+            state::Event::Saved => self.problems.set(Kind::State, None),
+        }
+        Ok(())
+    }
+
     fn lose(&mut self, kind: Kind, text: String) {
         let over = after(Timestamp::now(), window(self.keeper.config()));
         self.problems.lose(kind, text, over);
@@ -231,14 +273,13 @@ impl Agent {
         let keeper = &mut self.keeper;
         match order {
             Order::Ban(source, jail, duration_usec, reply) => {
-                let _ = reply.send(
-                    parse(&source)
-                        .and_then(|source| keeper.order_ban(source, &jail, duration_usec)),
-                );
+                let done = parse(&source)
+                    .and_then(|source| keeper.order_ban(source, &jail, duration_usec));
+                let _ = reply.send(done.map(|()| ((), keeper.when_saved())));
             }
             Order::Unban(source, jail, reply) => {
-                let _ =
-                    reply.send(parse(&source).and_then(|source| keeper.order_unban(source, &jail)));
+                let done = parse(&source).and_then(|source| keeper.order_unban(source, &jail));
+                let _ = reply.send(done.map(|lifted| (lifted, keeper.when_saved())));
             }
             Order::ListBans(jail, reply) => drop(reply.send(keeper.list(jail.as_deref()))),
             Order::Status(reply) => drop(reply.send(keeper.status(self.problems.texts()))),
@@ -303,6 +344,10 @@ fn reach(config: &Config) -> Duration {
 fn window(config: &Config) -> Duration {
     let windows = config.jails.values().map(|jail| jail.rule.window);
     windows.max().unwrap_or_default()
+}
+
+fn not_saved(why: &str) -> String {
+    format!("cannot save state, it would be lost at a restart: {why}")
 }
 
 fn parse(source: &str) -> Result<Source, Error> {

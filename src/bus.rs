@@ -33,13 +33,17 @@ const SIGNALS: usize = 4096;
 /// A ban as it is sent: source, jail, since, until (µs since the epoch).
 pub type BanRow = (String, String, u64, u64);
 
+/// The answer to an order that changes something. The caller is to hear of it when the change is on disk, or can't be: that
+/// is when the receiver is told, or dropped.
+pub type Done<T> = Result<(T, oneshot::Receiver<()>), Error>;
+
 /// An order to the agent, with where its answer goes.
 #[derive(Debug)]
 pub enum Order {
     /// Ban a source in a jail for a time in µs (0: the jail's own).
-    Ban(String, String, u64, oneshot::Sender<Result<(), Error>>),
+    Ban(String, String, u64, oneshot::Sender<Done<()>>),
     /// Lift a source's bans in a jail (empty: in all); answers how many there were.
-    Unban(String, String, oneshot::Sender<Result<u32, Error>>),
+    Unban(String, String, oneshot::Sender<Done<u32>>),
     /// The bans of one jail, or of all.
     ListBans(Option<JailName>, oneshot::Sender<Vec<BanRow>>),
     /// Read the configuration again.
@@ -97,6 +101,17 @@ async fn ask<T>(
     let stopping = || Error::Failed("the agent is stopping".to_owned());
     orders.send(order(reply)).await.map_err(|_| stopping())?;
     answer.await.map_err(|_| stopping())
+}
+
+/// The same, and waits until what it changed is on disk.
+async fn have_done<T>(
+    orders: &mpsc::Sender<Order>,
+    order: impl FnOnce(oneshot::Sender<Done<T>>) -> Order,
+) -> Result<T, Error> {
+    let (answer, saved) = ask(orders, order).await??;
+    // A disk that refuses is a problem of the agent's, told elsewhere; the order is in force all the same.
+    let _ = saved.await;
+    Ok(answer)
 }
 
 /// Something that others should hear of.

@@ -11,15 +11,23 @@ mod netfilter;
 mod reading;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::timeout;
 use zbus::Connection;
+
+use crate::source::Source;
 
 pub use desired::Desired;
 pub use driver::{Report, run};
 use netfilter::Netfilter;
 pub use netfilter::{Disconnections, NotEnded};
+
+/// How long a helper may take to tell what it was left with.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the admin wants of the firewall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +102,30 @@ pub enum Error {
     /// It will never ban this source.
     #[error("{0} refuses a source, which is not kept out: {1:?} {2}")]
     RefusedSource(Backend, String, String),
+}
+
+/// What a kernel keeps out for us, each until when, as an agent before this one has left it; and with what. A helper that
+/// does not answer in time holds nothing.
+pub async fn left(connection: &Connection) -> Option<(Backend, BTreeMap<Source, Timestamp>)> {
+    for backend in [Backend::Nftables, Backend::Iptables] {
+        let read = async {
+            Netfilter::new(connection, backend)
+                .await
+                .ok()?
+                .read()
+                .await
+                .ok()
+        };
+        let Ok(Some(found)) = timeout(PATIENCE, read).await else {
+            continue;
+        };
+        let timed = |(source, until): (Source, Option<Timestamp>)| Some((source, until?));
+        let sources: BTreeMap<_, _> = found.sources.into_iter().filter_map(timed).collect();
+        if !sources.is_empty() {
+            return Some((backend, sources));
+        }
+    }
+    None
 }
 
 /// How many packets and bytes of banned sources were not let in, where that is counted.

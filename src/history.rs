@@ -132,6 +132,13 @@ impl History {
         past.is_some_and(|past| self.by_age.remove(&(past.since, source)))
     }
 
+    /// All that is to be remembered.
+    pub fn iter(&self) -> impl Iterator<Item = (Source, Option<Past>)> {
+        self.by_source
+            .iter()
+            .map(|(source, past)| (*source, Some(*past)))
+    }
+
     /// Who is remembered of a network, but for itself.
     #[must_use]
     pub fn inside(&self, network: Source) -> Vec<Source> {

@@ -232,6 +232,14 @@ impl Jail {
         }
     }
 
+    /// The sources of which something does not count any more, and up to when.
+    pub fn settled(&self) -> impl Iterator<Item = (Source, Timestamp)> {
+        let strangers = &self.records[Standing::Stranger as usize];
+        strangers
+            .iter()
+            .filter_map(|(source, record)| Some((*source, record.settled()?)))
+    }
+
     /// How many attempts count towards a ban of `source`.
     #[must_use]
     pub fn counting(&self, source: Source) -> u32 {

@@ -6,6 +6,7 @@
 
 mod damage;
 mod entries;
+mod own;
 
 use std::io;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 use crate::filter::{Filters, Finding};
 pub use damage::Missed;
 pub use entries::{Entries, Error, Line, Place};
+pub use own::{Told, read_own};
 
 /// After evidence, more is likely: an attacker is at work. For this long (Dovecot lets a guesser wait for up to 17 s) …
 const ALERT: Duration = Duration::from_secs(20);

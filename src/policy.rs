@@ -11,7 +11,7 @@ use crate::accounts::{Accounts, Siege};
 use crate::ban::{Ban, JailName};
 use crate::config::{Config, JailConfig};
 use crate::filter::{Evidence, Outcome, Trouble};
-use crate::history::History;
+use crate::history::{History, Past};
 use crate::ignore::List;
 use crate::jail::{Jail, before};
 use crate::source::Source;
@@ -97,6 +97,27 @@ impl Policy {
             }
         }
         (new, gone)
+    }
+
+    /// Takes up what was remembered of customers and of earlier bans, beside what is known.
+    pub fn take_up(
+        &mut self,
+        customers: impl IntoIterator<Item = (Pair, Timestamp)>,
+        history: impl IntoIterator<Item = (Source, Past)>,
+    ) {
+        for (pair, at) in customers {
+            self.trust.restore(pair, at);
+        }
+        for (source, past) in history {
+            self.history.restore(source, past);
+        }
+    }
+
+    /// Forgets all attempts.
+    pub fn forget_attempts(&mut self) {
+        for jail in self.jails.values_mut() {
+            *jail = Jail::new(jail.rule());
+        }
     }
 
     /// The jails.

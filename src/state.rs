@@ -2,15 +2,16 @@
 //! with `sqlite3`). What belongs together is one transaction, so that after a crash the position never lies behind or
 //! before the bans and counts that it stands for. Writing has a thread of its own: a slow disk delays no ban.
 
+mod open;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, Transaction, params};
+use tokio::sync::oneshot;
 
 use crate::ban::{Ban, JailName};
 use crate::firewall::Backend;
@@ -18,10 +19,8 @@ use crate::history::Past;
 use crate::journal::Position;
 use crate::source::Source;
 use crate::trust::Pair;
-pub use writer::Writer;
-
-/// The database's name in the state directory.
-const FILE: &str = "banjour.db";
+pub use open::Aside;
+pub use writer::{Event, Writer};
 
 /// `PRAGMA user_version`: another number is another schema.
 const SCHEMA_VERSION: i32 = 3;
@@ -43,6 +42,12 @@ const HOLDER: &str = "
 const POLICY: &str = "
     CREATE TABLE customer (source TEXT, user TEXT, at INTEGER, PRIMARY KEY (source, user)) WITHOUT ROWID;
     CREATE TABLE history (source TEXT PRIMARY KEY, bans INTEGER, since INTEGER, until INTEGER) WITHOUT ROWID;
+";
+
+/// Before all is written anew.
+const EMPTY: &str = "
+    DELETE FROM ban; DELETE FROM settled; DELETE FROM jail; DELETE FROM position; DELETE FROM holder;
+    DELETE FROM customer; DELETE FROM history;
 ";
 
 /// A source in a jail.
@@ -79,6 +84,8 @@ pub struct Saved {
 /// What is to be saved; the newest word on each thing.
 #[derive(Debug, Default)]
 pub struct Changes {
+    /// This is all there is: what the disk has besides is not so.
+    pub whole: bool,
     /// A new position.
     pub position: Option<Position>,
     /// Bans that are new, or gone (`None`).
@@ -93,6 +100,8 @@ pub struct Changes {
     pub customers: BTreeMap<Pair, Timestamp>,
     /// Bans to be remembered, or forgotten (`None`).
     pub history: BTreeMap<Source, Option<Past>>,
+    /// Who waits for this to be on disk; they also hear, by being dropped, that it won't be.
+    pub waiting: Vec<oneshot::Sender<()>>,
 }
 
 /// The state can't be read or written.
@@ -112,9 +121,12 @@ pub enum Error {
     /// A row that this version does not understand.
     #[error("a row of table {0:?} makes no sense")]
     Row(&'static str),
-    /// Written by another version.
-    #[error("schema version {0} is not known")]
-    Version(i32),
+    /// Written by a newer version.
+    #[error("a newer version of banjour wrote it, schema {0}, and this one knows {SCHEMA_VERSION}")]
+    Newer(i32),
+    /// Nothing is in it.
+    #[error("it is empty")]
+    Empty,
 }
 
 /// The open database.
@@ -124,41 +136,6 @@ pub struct State {
 }
 
 impl State {
-    /// Opens the database in `directory`, or makes it, and reads all of it. A damaged one is kept aside for the admin
-    /// to look at, under the name that is returned, and a new one is begun.
-    ///
-    /// # Errors
-    /// When no database can be made there.
-    pub fn open(directory: &Path) -> Result<(Self, Saved, Option<PathBuf>), Error> {
-        let path = directory.join(FILE);
-        match Self::open_file(&path) {
-            Ok((state, saved)) => Ok((state, saved, None)),
-            Err(error) if path.exists() && !is_of_the_disk(&error) => {
-                let aside = set_aside(&path)?;
-                let (state, saved) = Self::open_file(&path)?;
-                Ok((state, saved, Some(aside)))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn open_file(path: &Path) -> Result<(Self, Saved), Error> {
-        let db = Connection::open(path)?;
-        db.pragma_update(None, "journal_mode", "WAL")?;
-        // A power cut may lose the last transactions, as a whole: the journal is then read again from before them.
-        db.pragma_update(None, "synchronous", "NORMAL")?;
-        match db.pragma_query_value(None, "user_version", |row| row.get(0))? {
-            SCHEMA_VERSION => {}
-            2 => upgrade(&db, POLICY)?,
-            1 => upgrade(&db, &[HOLDER, POLICY].concat())?,
-            0 => upgrade(&db, &[SCHEMA, HOLDER, POLICY].concat())?,
-            other => return Err(Error::Version(other)),
-        }
-        let state = Self { db };
-        let saved = state.load()?;
-        Ok((state, saved))
-    }
-
     fn load(&self) -> Result<Saved, Error> {
         let ban = |row: &Row<'_>| -> rusqlite::Result<Option<Ban>> {
             let Some((source, jail)) = key(row)? else {
@@ -247,11 +224,17 @@ impl State {
         rows.ok_or(Error::Row(table))
     }
 
-    /// Saves changes, all or none.
+    /// Saves changes, all or none. Where somebody waits for it, not even a power cut takes them back.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn save(&mut self, changes: &Changes) -> Result<(), Error> {
+        let synchronous = if changes.waiting.is_empty() {
+            "NORMAL"
+        } else {
+            "FULL"
+        };
+        self.db.pragma_update(None, "synchronous", synchronous)?;
         let transaction = self.db.transaction()?;
         write(&transaction, changes)?;
         transaction.commit()?;
@@ -272,6 +255,9 @@ impl State {
 }
 
 fn write(to: &Transaction<'_>, changes: &Changes) -> rusqlite::Result<()> {
+    if changes.whole {
+        to.execute_batch(EMPTY)?;
+    }
     for ((source, jail), ban) in &changes.bans {
         let (source, jail) = (source.to_string(), &**jail);
         match ban {
@@ -339,7 +325,9 @@ impl Changes {
     /// Whether there is nothing to save.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.position.is_none()
+        !self.whole
+            && self.waiting.is_empty()
+            && self.position.is_none()
             && self.holder.is_none()
             && self.customers.is_empty()
             && self.history.is_empty()
@@ -360,36 +348,6 @@ fn source(row: &Row<'_>) -> rusqlite::Result<Option<Source>> {
 
 fn time(usec: i64) -> Option<Timestamp> {
     Timestamp::from_microsecond(usec).ok()
-}
-
-/// Whether the disk refuses, rather than that the file is damaged.
-fn is_of_the_disk(error: &Error) -> bool {
-    use rusqlite::ErrorCode::{
-        CannotOpen, DatabaseBusy, DiskFull, PermissionDenied, ReadOnly, SystemIoFailure,
-    };
-    matches!(error, Error::Sqlite(error) if error.sqlite_error_code().is_some_and(|code| {
-        matches!(code, CannotOpen | DatabaseBusy | DiskFull | PermissionDenied | ReadOnly | SystemIoFailure)
-    }))
-}
-
-fn set_aside(path: &Path) -> Result<PathBuf, Error> {
-    let aside = path.with_extension(format!("db.damaged-{}", Timestamp::now().as_second()));
-    fs::rename(path, &aside).map_err(|error| Error::Io {
-        path: path.to_owned(),
-        error,
-    })?;
-    for companion in ["db-wal", "db-shm"] {
-        match fs::remove_file(path.with_extension(companion)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::Io {
-                    path: path.with_extension(companion),
-                    error,
-                });
-            }
-            _ => {}
-        }
-    }
-    Ok(aside)
 }
 
 #[cfg(test)]

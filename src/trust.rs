@@ -122,6 +122,15 @@ impl Trust {
             .any(|(_, last)| *last > since)
     }
 
+    /// All that is to be remembered, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (Pair, Timestamp)> {
+        let pairs = self
+            .pairs
+            .iter()
+            .filter(|((_, user), _)| !user.ends_with('\0'));
+        pairs.map(|(pair, at)| (pair.clone(), *at))
+    }
+
     fn note(&mut self, pair: Pair, at: Timestamp) {
         if self.pairs.len() >= self.max_pairs
             && !self.pairs.contains(&pair)
@@ -132,7 +141,8 @@ impl Trust {
         }
         let last = self.sources.entry(pair.0).or_insert(at);
         *last = at.max(*last);
-        self.pairs.put(pair, at);
+        let known = self.pairs.get_or_insert_mut(pair, || at);
+        *known = at.max(*known);
     }
 }
 

@@ -18,6 +18,8 @@ mod daemon;
 mod damage;
 #[path = "agent/disconnect.rs"]
 mod disconnect;
+#[path = "agent/disk.rs"]
+mod disk;
 #[path = "agent/enforcement.rs"]
 mod enforcement;
 #[path = "agent/firewalld.rs"]
@@ -32,6 +34,8 @@ mod ignore;
 mod import;
 #[path = "agent/journal.rs"]
 mod journal;
+#[path = "agent/loss.rs"]
+mod loss;
 #[path = "agent/names.rs"]
 mod names;
 #[path = "agent/orders.rs"]

@@ -4,6 +4,7 @@
 mod ignored;
 mod lift;
 mod orders;
+mod saving;
 mod tell;
 
 use std::collections::BTreeMap;
@@ -70,12 +71,7 @@ impl Keeper {
             history,
         } = saved;
         let mut policy = Policy::new(&config);
-        for (pair, at) in customers {
-            policy.trust.restore(pair, at);
-        }
-        for (source, past) in history {
-            policy.history.restore(source, past);
-        }
+        policy.take_up(customers, history);
         let mut keeper = Self {
             policy,
             config,
@@ -114,17 +110,6 @@ impl Keeper {
 
     pub(super) fn position(&self) -> Option<&Position> {
         self.position.as_ref()
-    }
-
-    /// What is to be saved; to be taken away by who saves it.
-    pub(super) fn changes(&mut self) -> &mut Changes {
-        &mut self.changes
-    }
-
-    /// What is to be saved at the end.
-    pub(super) fn last_changes(&mut self) -> Changes {
-        self.changes.position.clone_from(&self.position);
-        std::mem::take(&mut self.changes)
     }
 
     /// Takes in what the journal says.
@@ -197,6 +182,10 @@ impl Keeper {
         let totals = self.totals.entry(Arc::clone(&ban.jail)).or_default();
         totals.banned += 1;
         self.changes.totals.insert(Arc::clone(&ban.jail), *totals);
+        if self.bans.of_source(ban.source).any(|known| known == *ban) {
+            // Decided before, when the state that knows of it could not be read.
+            return;
+        }
         let forget = self.growth(&ban.jail).forget;
         let past = self
             .policy

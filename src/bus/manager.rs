@@ -5,7 +5,7 @@ use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, interface};
 
-use super::{BanRow, CallError, Error, Order, Status, ask};
+use super::{BanRow, CallError, Error, Order, Status, ask, have_done};
 use crate::firewall::{self, Backend};
 use crate::polkit::{Action, authorize};
 
@@ -32,10 +32,8 @@ impl Manager {
     ) -> Result<(), CallError> {
         no_flags(flags)?;
         authorize(connection, &header, Action::Ban).await?;
-        Ok(ask(&self.orders, |reply| {
-            Order::Ban(source, jail, duration_usec, reply)
-        })
-        .await??)
+        let ban = |reply| Order::Ban(source, jail, duration_usec, reply);
+        Ok(have_done(&self.orders, ban).await?)
     }
 
     #[zbus(out_args("removed"))]
@@ -49,7 +47,8 @@ impl Manager {
     ) -> Result<u32, CallError> {
         no_flags(flags)?;
         authorize(connection, &header, Action::Unban).await?;
-        Ok(ask(&self.orders, |reply| Order::Unban(source, jail, reply)).await??)
+        let unban = |reply| Order::Unban(source, jail, reply);
+        Ok(have_done(&self.orders, unban).await?)
     }
 
     #[zbus(out_args("bans"))]

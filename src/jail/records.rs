@@ -133,6 +133,12 @@ impl Record {
         new
     }
 
+    /// Up to when nothing counts any more.
+    pub(super) fn settled(&self) -> Option<Timestamp> {
+        let settled = (self.settled > i64::MIN).then_some(self.settled)?;
+        Timestamp::from_microsecond(settled).ok()
+    }
+
     /// What happened up to `until` does not count any more.
     pub(super) fn settle(&mut self, until: Timestamp) {
         self.settled = until.as_microsecond();

@@ -23,6 +23,8 @@ pub(crate) struct Entry {
     pub(crate) slice: String,
     pub(crate) uid: u32,
     pub(crate) message: Vec<u8>,
+    /// What else the program itself says.
+    pub(crate) fields: Vec<(&'static str, String)>,
 }
 
 /// The journal below the host's root.
@@ -147,6 +149,9 @@ impl Journal {
         ] {
             writeln!(text, "{field}={value}").unwrap();
         }
+        for (field, value) in &entry.fields {
+            writeln!(text, "{field}={value}").unwrap();
+        }
         // The export format's way for values of any bytes (systemd.io/JOURNAL_EXPORT_FORMATS).
         text.extend_from_slice(b"MESSAGE\n");
         text.extend_from_slice(&(entry.message.len() as u64).to_le_bytes());
@@ -166,6 +171,29 @@ impl Entry {
             slice: "system.slice".to_owned(),
             uid,
             message: message.as_bytes().to_vec(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// What the agent writes when it bans, which is root here.
+    pub(crate) fn ban(source: &str, jail: &str, until: u64) -> Self {
+        Self::own("ban", source, jail, ("BANJOUR_UNTIL", until.to_string()))
+    }
+
+    /// What it writes when a ban has ended.
+    pub(crate) fn unban(source: &str, jail: &str, reason: &str) -> Self {
+        Self::own("unban", source, jail, ("BANJOUR_REASON", reason.to_owned()))
+    }
+
+    fn own(action: &str, source: &str, jail: &str, more: (&'static str, String)) -> Self {
+        Self {
+            fields: vec![
+                ("BANJOUR_ACTION", action.to_owned()),
+                ("BANJOUR_SOURCE", source.to_owned()),
+                ("BANJOUR_JAIL", jail.to_owned()),
+                more,
+            ],
+            ..Self::of("banjour.service", 0, "something about a ban")
         }
     }
 
