@@ -12,6 +12,8 @@ mod backend;
 mod bus;
 #[path = "agent/command.rs"]
 mod command;
+#[path = "agent/crash.rs"]
+mod crash;
 #[path = "agent/daemon.rs"]
 mod daemon;
 #[path = "agent/damage.rs"]
