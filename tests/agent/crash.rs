@@ -133,7 +133,16 @@ fn all_read(host: &Host, agent: &Agent<'_>, last: &str) -> Numbers {
 
 fn replay(host: &Host) -> (u64, Vec<(String, u64, u64)>) {
     let directory = host.journal.directory().display().to_string();
-    let out = host.banjour(&["replay", "--json", "--directory", &directory]);
+    let config = host.path("etc/banjour/banjour.toml.d/00-test.toml");
+    let config = config.to_string_lossy();
+    let out = host.banjour(&[
+        "replay",
+        "--json",
+        "--config",
+        &config,
+        "--directory",
+        &directory,
+    ]);
     let findings: Value = serde_json::from_slice(&out.stdout).unwrap();
     let row = |ban: &Value| {
         let usec = |key: &str| ban[key].as_u64().unwrap();

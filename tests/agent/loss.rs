@@ -248,8 +248,10 @@ fn an_older_state_is_upgraded_by_whichever_agent_lives_long_enough() {
     agent.ban("198.18.0.1", "", HOUR).unwrap();
     agent.stop();
     let old = rusqlite::Connection::open(&path).unwrap();
-    old.execute_batch("DROP TABLE holder; PRAGMA user_version = 1")
-        .unwrap();
+    old.execute_batch(
+        "DROP TABLE holder; DROP TABLE customer; DROP TABLE history; PRAGMA user_version = 1",
+    )
+    .unwrap();
     for n in 0..20_000 {
         let ban = "INSERT INTO ban VALUES (?, 'manual', 1, ?)";
         let until = i64::try_from(now() + HOUR).unwrap();

@@ -117,7 +117,7 @@ fn who_comes_back_is_banned_for_longer_also_after_a_restart() {
         becomes(&false, || banned(&agent, "198.51.100.7"));
         host.configure("[jail.dovecot]\nban-time-factor = 3\nban-time-max = \"8h\"\n");
         drop(agent);
-        forget_settled(&host);
+        end_bans(&host);
         agent = host.start();
     }
     host.attempts("198.51.100.7", 3);
@@ -128,11 +128,12 @@ fn who_comes_back_is_banned_for_longer_also_after_a_restart() {
     assert_eq!(hours(&agent, "198.51.100.7"), 1);
 }
 
-/// A ban deals with what a source does until it ends.
-fn forget_settled(host: &Host) {
+/// A ban deals with what a source does until it ends: now.
+fn end_bans(host: &Host) {
     let db = rusqlite::Connection::open(host.state().join("banjour.db")).unwrap();
     let now = i64::try_from(now()).unwrap();
     db.execute("UPDATE settled SET until = ?", [now]).unwrap();
+    db.execute("UPDATE history SET until = ?", [now]).unwrap();
 }
 
 #[test]
