@@ -62,6 +62,8 @@ impl Reading {
         self.next = self.last + SLOW;
         self.pace = (SHARE * (self.last - began)).clamp(QUICK, SLOW);
         if disturbed {
+            // Whoever did it may go on.
+            self.pace = QUICK;
             self.no_later_than(AGAIN);
         }
         if self.last < self.watchful {

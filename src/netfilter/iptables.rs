@@ -99,10 +99,8 @@ pub(super) async fn replace(rules: Rules, sources: &[Timed]) -> Result<String, E
         family.restore(family.chain(rules, table)).await?;
     }
     let after = state().await?;
-    Ok(match after.is_whole(rules) {
-        true => after.shown(),
-        false => CHANGED.to_owned(),
-    })
+    let whole = after.is_whole(rules).then(|| after.shown());
+    Ok(whole.unwrap_or_else(|| CHANGED.to_owned()))
 }
 
 pub(super) async fn apply(removed: &[IpNet], added: &[Timed]) -> Result<(), Error> {

@@ -76,12 +76,8 @@ pub(super) async fn replace(rules: Rules, sources: &[Timed]) -> Result<String, E
     elements(&mut script, "add", sources);
     nft(&["-f", "-"], script).await?;
     let shown = shown().await.unwrap_or_default();
-    Ok(
-        match rules_in(&shown) == SETS.len() + 1 + refusals(rules).len() {
-            true => shown,
-            false => CHANGED.to_owned(),
-        },
-    )
+    let whole = rules_in(&shown) == SETS.len() + 1 + refusals(rules).len();
+    Ok(if whole { shown } else { CHANGED.to_owned() })
 }
 
 pub(super) async fn apply(removed: &[IpNet], added: &[Timed]) -> Result<(), Error> {

@@ -131,6 +131,8 @@ impl Origin {
         match self.connect(source, port, patience)? {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+            // A ban came in the midst of the answer.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(true),
             Err(error) => Err(error).context(format!("connect from {source} to port {port}")),
         }
     }

@@ -16,8 +16,8 @@ crate::cases![
     a_bus_that_is_restarted_loses_no_ban,
 ];
 
-/// How soon.
-const MENDED: Duration = Duration::from_secs(2);
+/// Two seconds, and as many again for a machine that has other things to do.
+const MENDED: Duration = Duration::from_secs(4);
 
 /// What there is to break. SOURCE is banned, 203.0.113.9 is not.
 const fn deeds(firewall: Firewall) -> &'static [&'static str] {
@@ -83,8 +83,11 @@ fn broken_and_mended(guest: &Guest, deed: &str, banned: &[IpAddr]) -> Result<()>
     std::thread::scope(|scope| {
         let attack = scope.spawn(|| {
             at_once(&attackers, |&source| {
-                guest.attackers.fail(source, Imap, 3)?;
-                wait_for("a ban", SOON, || Ok(!guest.bans_of(source)?.is_empty()))
+                wait_for("a ban", SOON, || {
+                    // While firewalld reloads, nobody gets in.
+                    let _ = guest.attackers.fail(source, Imap, 1);
+                    Ok(!guest.bans_of(source)?.is_empty())
+                })
             })
         });
         while !attack.is_finished() {
@@ -95,11 +98,16 @@ fn broken_and_mended(guest: &Guest, deed: &str, banned: &[IpAddr]) -> Result<()>
     // What is not mended yet can't be broken.
     wait_for("it to be broken once more", SOON, done)?;
     let stopped = Instant::now();
+    let shut_out = [banned, &attackers].concat();
     wait_for("the ports to be closed", MENDED, || {
-        let open = |source: &IpAddr| guest.attackers.reachable(*source, Imap.port());
-        Ok(!open(&banned[0])? && !open(&banned[1])? && !open(&attackers[0])?)
+        let mut open = false;
+        for &source in &shut_out {
+            open |= guest.attackers.knock(source, Imap.port())?;
+        }
+        Ok(!open)
     })?;
-    guest.expect_exactly_the_bans(MENDED.saturating_sub(stopped.elapsed()))
+    guest.expect_exactly_the_bans(MENDED.saturating_sub(stopped.elapsed()))?;
+    at_once(&shut_out, |&source| guest.expect_closed(source))
 }
 
 /// In the middle of what it does.
@@ -138,12 +146,19 @@ fn a_bus_that_is_restarted_loses_no_ban(guest: &Guest) -> Result<()> {
     guest.unban(&client(lifted))?;
     guest.expect_lifted(lifted)?;
     let pid = guest.main_pid()?;
-    guest.expect_shut_out_while(&[banned], || {
+    // It goes on, and is not heard any more.
+    let _logind = guest.undo("systemctl restart systemd-logind");
+    // What firewalld does to its rules when it loses the bus is its own affair.
+    let shut_out: &[IpAddr] = match guest.firewall {
+        Firewall::Firewalld => &[],
+        _ => &[banned],
+    };
+    guest.expect_shut_out_while(shut_out, || {
         guest.sh("systemctl restart dbus")?;
         guest.attackers.fail(guesser, Imap, 1)?;
         guest.wait_until_up(pid)?;
         if guest.firewall == Firewall::Firewalld {
-            // It ends without the bus, and leaves its rules behind. Nobody starts it but the admin.
+            // It ends without the bus. Nobody starts it but the admin.
             guest.expect_firewall("nftables")?;
             guest.sh("systemctl start firewalld")?;
         }
@@ -151,5 +166,6 @@ fn a_bus_that_is_restarted_loses_no_ban(guest: &Guest) -> Result<()> {
         guest.expect_banned(guesser)?;
         guest.expect_exactly_the_bans(SOON)
     })?;
+    guest.expect_closed(banned)?;
     guest.expect_open(lifted)
 }

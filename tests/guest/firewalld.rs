@@ -37,22 +37,22 @@ fn twenty_reloads_keep_every_ban(guest: &Guest) -> Result<()> {
     )
 }
 
-/// Nobody who is banned gets in meanwhile.
+/// When it stops, firewalld takes its rules away before it tells of it. From then on, nobody who is banned gets in.
 fn nftables_stands_in_for_firewalld(guest: &Guest) -> Result<()> {
     let [before, meanwhile, after] = [guest.source(), guest.source_v6(), guest.source()];
+    let inside: IpAddr = "198.18.252.77".parse()?;
     guest.ban("198.18.252.0/24")?;
     guest.attackers.fail(before, Imap, 3)?;
     guest.expect_banned(before)?;
-    let inside: IpAddr = "198.18.252.77".parse()?;
     guest.expect_closed(inside)?;
     let _start = guest.undo("systemctl start firewalld");
+    guest.sh("systemctl stop firewalld")?;
+    guest.expect_firewall("nftables")?;
     let stands_in = |source: IpAddr| {
         let kept_out = guest.kept_out_by(Firewall::Nftables)?;
         anyhow::Ok(kept_out.iter().any(|net| net.contains(&source)))
     };
     guest.expect_shut_out_while(&[before, inside], || {
-        guest.sh("systemctl stop firewalld")?;
-        guest.expect_firewall("nftables")?;
         for source in [before, inside] {
             ensure!(stands_in(source)?, "nftables lets {source} in");
         }

@@ -70,32 +70,30 @@ fn the_helper_obeys_the_agent_and_root_alone(guest: &Guest) -> Result<()> {
 
 /// Who is refused is named in the answer, and keeps nobody else out of the call.
 fn the_helper_takes_sources_and_nothing_else(guest: &Guest) -> Result<()> {
-    let (source, v6) = (guest.source(), "2001:db8:e::/48");
-    let count = REFUSED.len() + 2;
-    let named = |until: &str| {
-        let good = [source.to_string(), v6.to_owned()];
-        let all = REFUSED
-            .iter()
-            .copied()
-            .chain(good.iter().map(String::as_str));
-        all.map(|name| format!(" '{name}' {until}"))
-            .collect::<String>()
-    };
+    let source = guest.source();
+    let good = [source.to_string(), "2001:db8:e::/48".to_owned()];
+    let all = || REFUSED.into_iter().chain(good.iter().map(String::as_str));
+    let count = all().count();
+    let untimed: Vec<_> = all().map(|name| format!("'{name}'")).collect();
+    let timed: Vec<_> = all().map(|name| format!("'{name}' {UNTIL}")).collect();
+    let (untimed, timed) = (untimed.join(" "), timed.join(" "));
     let refuses = |method: &str, index: usize| {
         let called = call(guest, method)?;
         ensure!(called.code == 0, "{method}: {}", called.err);
         let reply: serde_json::Value = serde_json::from_str(&called.out)?;
         let refused: Vec<(String, String)> = serde_json::from_value(reply["data"][index].clone())?;
-        let names: Vec<_> = refused.iter().map(|(name, _)| name.as_str()).collect();
-        ensure!(names == REFUSED, "{method}: {refused:?}");
+        let named: Vec<_> = refused.iter().map(|(name, _)| name.as_str()).collect();
+        ensure!(named == REFUSED, "{method}: {refused:?}");
         Ok(())
     };
-    refuses(&format!("Disconnect as {count}{}", named("")), 1)?;
+    refuses(&format!("Disconnect as {count} {untimed}"), 1)?;
     if guest.firewall != Firewall::Firewalld {
-        let timed = named(UNTIL);
+        // To the agent, this is somebody who meddles.
+        let _start = guest.undo("systemctl start banjour");
+        guest.sh("systemctl stop banjour")?;
         for (method, index) in [
-            (format!("'Apply' 'asa(st)' 0 {count}{timed}"), 0),
-            (format!("Replace 'bba(st)' false false {count}{timed}"), 1),
+            (format!("Apply 'asa(st)' 0 {count} {timed}"), 0),
+            (format!("Replace 'bba(st)' false false {count} {timed}"), 1),
         ] {
             refuses(&method, index)?;
             guest.expect_closed(source)?;
@@ -105,9 +103,9 @@ fn the_helper_takes_sources_and_nothing_else(guest: &Guest) -> Result<()> {
                 .iter()
                 .find(|net| own.iter().any(|own| net.contains(own)));
             ensure!(wrong.is_none(), "{method}: {wrong:?}");
-            // To the agent, this is somebody who meddles.
-            guest.expect_exactly_the_bans(SOON)?;
         }
+        guest.sh("systemctl start banjour")?;
+        guest.expect_exactly_the_bans(SOON)?;
     }
     let many = call(guest, "Disconnect as 131073 $(yes 1 | head -n 131073)")?;
     ensure!(

@@ -248,7 +248,7 @@ fn agrees(guest: &Guest, since: &str, truth: &BTreeMap<IpAddr, (u32, String)>) -
         let replayed: Value = serde_json::from_str(&replayed)?;
         let mut counted = BTreeMap::new();
         for source in replayed["sources"].as_array().into_iter().flatten() {
-            let address: IpAddr = serde_json::from_value(source["address"].clone())?;
+            let address: IpAddr = serde_json::from_value(source["source"].clone())?;
             counted.insert(
                 address,
                 u32::try_from(source["failures"].as_u64().unwrap_or(0))?,
