@@ -73,25 +73,21 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let (connection, mut orders, announcer) = bus::serve(log::init(), config.jails.keys().cloned())
         .await
         .context("cannot serve on the system bus")?;
-    let begin = Beginning::find(&connection, &options, &config).await;
+    let mut begin = Beginning::find(&connection, &options, &config).await;
     let desired = Desired::default();
     let mut problems = Problems::new(announcer.clone());
-    if let Some(text) = begin.lost {
-        problems.lose(
-            Kind::StateLost,
-            text,
-            after(Timestamp::now(), window(&config)),
-        );
-    }
-    if let Some(error) = &begin.refused {
-        problems.set(Kind::State, Some(not_saved(&error.to_string())));
-    }
+    begin.tell(&mut problems, after(Timestamp::now(), window(&config)));
     let holder = begin.saved.holder;
     let (settings, settings_out) = watch::channel(config.firewall);
     let (root, ignore) = (options.root.clone(), config.ignore.clone());
     let ignored = Follower::new(connection.clone(), root, options.state.clone(), ignore);
-    let list = ignored.list();
-    let mut keeper = Keeper::new(config, list, begin.saved, desired.clone(), announcer);
+    let mut keeper = Keeper::new(
+        config,
+        ignored.list(),
+        begin.saved,
+        desired.clone(),
+        announcer,
+    );
     if !begin.is_read {
         *keeper.changes() = keeper.everything();
         keeper.changes().holder = holder;
@@ -137,14 +133,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tracing::debug!("ready");
 
     let end = loop {
-        let now = Timestamp::now();
-        agent.keeper.expire(now);
-        agent.problems.expire(now);
-        agent
-            .problems
-            .set(Kind::Overflow, agent.keeper.overflow(now));
-        agent.save();
-        agent.problems.tell_status(|| agent.keeper.summary());
+        agent.settle(Timestamp::now());
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
@@ -177,6 +166,16 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 }
 
 impl Agent {
+    /// What follows from whatever has happened, and from time.
+    fn settle(&mut self, now: Timestamp) {
+        self.keeper.expire(now);
+        self.problems.expire(now);
+        let overflow = self.keeper.overflow(now);
+        self.problems.set(Kind::Overflow, overflow);
+        self.save();
+        self.problems.tell_status(|| self.keeper.summary());
+    }
+
     /// Hands on what is to be saved. A disk that refuses gets all of it later: nothing is kept for it.
     fn save(&mut self) {
         if self.is_saved {
@@ -196,8 +195,8 @@ impl Agent {
                 if let Some(aside) = aside {
                     let text = tell_loss(&aside, "all that is in force has been saved anew");
                     self.lose(Kind::StateLost, text);
-                } else if !self.is_read && saved != Saved::default() {
-                    self.keeper.take_up(saved);
+                } else if !self.is_read && *saved != Saved::default() {
+                    self.keeper.take_up(*saved);
                     self.journal = read_journal(&self.root, &self.keeper)?;
                 }
                 self.is_read = true;

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use zbus::Connection;
 
-use super::{Options, reach};
+use super::problems::{Kind, Problems};
+use super::{Options, not_saved, reach};
 use crate::ban::{Ban, JailName};
 use crate::config::{Config, MANUAL};
 use crate::firewall;
@@ -66,6 +67,18 @@ impl Beginning {
             is_read: false,
             refused,
             lost: aside.map(|aside| tell_loss(&aside, &found)),
+        }
+    }
+}
+
+impl Beginning {
+    /// Says what is wrong; that something was lost, until a time.
+    pub(super) fn tell(&mut self, problems: &mut Problems, until: Timestamp) {
+        if let Some(text) = self.lost.take() {
+            problems.lose(Kind::StateLost, text, until);
+        }
+        if let Some(error) = &self.refused {
+            problems.set(Kind::State, Some(not_saved(&error.to_string())));
         }
     }
 }

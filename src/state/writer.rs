@@ -25,7 +25,7 @@ pub enum Event {
     /// The disk refuses: what it was given, and what it is given from now on, is not saved.
     Failed(String),
     /// It is there again, and this is on it. It waits for all that there is.
-    Back(Saved, Option<Aside>),
+    Back(Box<Saved>, Option<Aside>),
     /// It has taken that.
     Saved,
 }
@@ -115,7 +115,7 @@ impl Disk {
         match State::open(&self.directory) {
             Ok((state, saved, aside)) => {
                 self.state = Some(state);
-                let _ = self.events.send(Event::Back(saved, aside));
+                let _ = self.events.send(Event::Back(Box::new(saved), aside));
             }
             Err(error) => drop(self.events.send(Event::Failed(error.to_string()))),
         }

@@ -86,7 +86,7 @@ fn a_network_is_banned_for_what_is_inside(guest: &Guest) -> Result<()> {
             ],
         ),
     ] {
-        let hosts = hosts.map(|host| host.parse());
+        let hosts = hosts.map(str::parse);
         for host in hosts {
             guest.attackers.fail(host?, Imap, 3)?;
         }
@@ -106,7 +106,7 @@ fn who_comes_back_is_banned_for_longer(guest: &Guest) -> Result<()> {
     let _rule = guest.configure("90-longer", settings)?;
     let source = guest.source();
     guest.attackers.fail(source, Imap, 3)?;
-    wait_for("the first ban", SOON, || Ok(guest.kernel_has(source)?))?;
+    wait_for("the first ban", SOON, || guest.kernel_has(source))?;
     guest.expect_lifted(source)?;
     guest.attackers.fail(source, Imap, 3)?;
     let bans = guest.expect_banned(source)?;
