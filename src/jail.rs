@@ -15,10 +15,6 @@ use crate::tally::Habits;
 use crate::trust::Standing;
 use records::{Record, Records};
 
-/// How many sources a jail remembers; above that, the one not heard of for the longest time is forgotten.
-/// A botnet of more addresses than this within one window is beyond any limit of attempts per address.
-pub const MAX_SOURCES: usize = 131_072;
-
 /// When the server can't ask a password database, it may tell so only after another one has spoken: PAM takes 2 s to
 /// refuse.
 const TROUBLE_IS_TOLD: Duration = Duration::from_secs(5);
@@ -34,6 +30,8 @@ pub struct Rule {
     pub window: Duration,
     /// How long a ban lasts.
     pub ban_time: Duration,
+    /// How many sources are remembered; above that, the one not heard of for the longest time is forgotten.
+    pub max_sources: usize,
 }
 
 /// That a source is to be banned.
@@ -66,7 +64,18 @@ impl Jail {
     /// A jail that has heard of nothing yet.
     #[must_use]
     pub fn new(rule: Rule) -> Self {
-        Self::of_size(rule, MAX_SOURCES)
+        Self {
+            rule,
+            records: [
+                Records::new(rule.max_sources),
+                Records::new(rule.max_sources),
+            ],
+            habits: Habits::default(),
+            excused: Timestamp::MIN..=Timestamp::MIN,
+            deceived_until: Timestamp::MIN,
+            heard: Timestamp::MIN,
+            known_until: Timestamp::MIN,
+        }
     }
 
     /// A jail that never bans and never forgets: it counts.
@@ -77,20 +86,9 @@ impl Jail {
             customer_attempts: NonZeroU32::MAX,
             window: Duration::MAX,
             ban_time: Duration::ZERO,
+            max_sources: usize::MAX,
         };
-        Self::of_size(never, usize::MAX)
-    }
-
-    fn of_size(rule: Rule, max_sources: usize) -> Self {
-        Self {
-            rule,
-            records: [Records::new(max_sources), Records::new(max_sources)],
-            habits: Habits::default(),
-            excused: Timestamp::MIN..=Timestamp::MIN,
-            deceived_until: Timestamp::MIN,
-            heard: Timestamp::MIN,
-            known_until: Timestamp::MIN,
-        }
+        Self::new(never)
     }
 
     /// The rule in force.
@@ -102,6 +100,9 @@ impl Jail {
     /// Another rule from now on; what is known of sources stays.
     pub fn set_rule(&mut self, rule: Rule) {
         self.rule = rule;
+        for records in &mut self.records {
+            records.set_most(rule.max_sources);
+        }
     }
 
     /// The journal is about to be read again: what this jail has heard of up to now, it knows.
@@ -251,7 +252,9 @@ impl Jail {
     /// How many attempts `source` has made, as far as this jail remembers.
     #[must_use]
     pub fn attempts(&self, source: Source) -> u32 {
-        self.records_of(source).map(|record| record.attempts).sum()
+        self.records_of(source)
+            .map(|record| record.recent.known)
+            .sum()
     }
 
     /// How many sources have attempts in the window that ends `now`.

@@ -22,7 +22,6 @@ use crate::filter::{Evidence, Finding};
 use crate::firewall::{Backend, Desired, Report};
 use crate::history::Growth;
 use crate::ignore::List;
-use crate::jail::MAX_SOURCES;
 use crate::journal::{Batch, Position};
 use crate::policy::{Fate, Policy, Sentence};
 use crate::source::Source;
@@ -254,7 +253,7 @@ impl Keeper {
         let jails: Vec<&str> = self.policy.overflowing(now).map(|name| &**name).collect();
         let jails = (!jails.is_empty()).then(|| jails.join(", "))?;
         Some(format!(
-            "more than {MAX_SOURCES} sources fail within the window of {jails}; those not heard of for the longest time are forgotten"
+            "more sources fail than these jails remember (\"max-sources\"): {jails}; those not heard of for the longest time are forgotten"
         ))
     }
 

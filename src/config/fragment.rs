@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::value::{
-    Factor, Firewall, Ipv4Prefix, Ipv6Prefix, Limit, Mode, Name, Ports, Sources, Span,
+    Factor, Firewall, Ipv4Prefix, Ipv6Prefix, Limit, MaxSources, Mode, Name, Ports, Sources, Span,
 };
 use crate::accounts;
 use crate::firewall;
@@ -53,6 +53,7 @@ pub(super) struct JailFragment {
     pub(super) ban_time_factor: Option<Factor>,
     pub(super) ban_time_max: Option<Span>,
     pub(super) ban_time_decay: Option<Span>,
+    pub(super) max_sources: Option<MaxSources>,
 }
 
 /// What is the same for all jails, or stands for those that don't say otherwise.
@@ -88,6 +89,7 @@ impl Merged {
         jail.ban_time = over.ban_time.or(jail.ban_time);
         jail.ban_time_factor = over.ban_time_factor.or(jail.ban_time_factor);
         jail.ban_time_max = over.ban_time_max.or(jail.ban_time_max);
+        jail.max_sources = over.max_sources.or(jail.max_sources);
         jail.ban_time_decay = over.ban_time_decay.or(jail.ban_time_decay);
     }
 }
@@ -159,6 +161,7 @@ impl JailFragment {
 
     pub(super) fn rule(&self) -> Rule {
         Rule {
+            max_sources: self.max_sources.unwrap_or_default().0,
             attempts: self.attempts.unwrap_or_default().0,
             customer_attempts: self
                 .customer_attempts

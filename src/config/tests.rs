@@ -118,6 +118,10 @@ fn an_error_is_one_line_with_file_key_value_and_what_is_allowed() {
             "etc/banjour/banjour.toml:2: jail.dovecot.ban-time-factor: invalid type: floating point `1.5`, expected i64",
         ),
         (
+            "[jail.dovecot]\nmax-sources = 5",
+            "etc/banjour/banjour.toml:2: jail.dovecot.max-sources: 5 is not a whole number from 1000 to 2000000",
+        ),
+        (
             "ports = \"25\"",
             "etc/banjour/banjour.toml:1: ports: unknown variant `25`, expected `mail` or `all`",
         ),
@@ -144,7 +148,7 @@ fn an_error_is_one_line_with_file_key_value_and_what_is_allowed() {
             "[jail.dovecot]\nfindtime = 600",
             "etc/banjour/banjour.toml:2: jail.dovecot.findtime: unknown field `findtime`, expected one of `enabled`, \
              `filters`, `mode`, `attempts`, `customer-attempts`, `window`, `ban-time`, `ban-time-factor`, `ban-time-max`, \
-             `ban-time-decay`",
+             `ban-time-decay`, `max-sources`",
         ),
         (
             "[jail.dovecot]\nfilters = [\"dovecoat\"]",

@@ -56,6 +56,10 @@ pub(super) struct Ipv6Prefix(pub u8);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sources(pub u16);
 
+/// How many sources a jail remembers. Each takes some 300 bytes, while it has attempts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MaxSources(pub usize);
+
 /// How many times as long each ban is as the one before.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Factor(pub u16);
@@ -71,6 +75,25 @@ pub(super) enum Mode {
 /// A jail's name. It is shown in many places, and is part of a D-Bus path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name(pub String);
+
+impl Default for MaxSources {
+    fn default() -> Self {
+        Self(131_072)
+    }
+}
+
+impl<'de> Deserialize<'de> for MaxSources {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = i64::deserialize(deserializer)?;
+        let allowed = usize::try_from(number).ok();
+        let allowed = allowed.filter(|n| (1000..=2_000_000).contains(n)).map(Self);
+        allowed.ok_or_else(|| {
+            de::Error::custom(format!(
+                "{number} is not a whole number from 1000 to 2000000"
+            ))
+        })
+    }
+}
 
 impl Default for Limit {
     fn default() -> Self {

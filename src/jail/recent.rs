@@ -1,14 +1,14 @@
 //! The attempts of one source that count towards a ban.
 
-use std::collections::VecDeque;
-
 use jiff::Timestamp;
 
 /// Attempts with their times, in order, and how many there are. A jail keeps fewer than its limit, a replay all of them.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    attempts: VecDeque<(Timestamp, u32)>,
+    attempts: Vec<(Timestamp, u32)>,
     count: u32,
+    /// All that a tally told of, of which these are the last; here, since there may be a million sources.
+    pub(super) known: u32,
 }
 
 impl Recent {
@@ -17,19 +17,21 @@ impl Recent {
     }
 
     pub(super) fn last(&self) -> Option<Timestamp> {
-        self.attempts.back().map(|(at, _)| *at)
+        self.attempts.last().map(|(at, _)| *at)
     }
 
     pub(super) fn add(&mut self, at: Timestamp, count: u32) {
         // Most sources have one or two, and there may be a million of them.
-        self.attempts.reserve_exact(1);
-        self.attempts.push_back((at, count));
+        if self.attempts.len() < 2 {
+            self.attempts.reserve_exact(1);
+        }
+        self.attempts.push((at, count));
         self.count = self.count.saturating_add(count);
     }
 
     /// Takes back the latest.
     pub(super) fn take_back(&mut self, mut count: u32) {
-        while let Some((_, last)) = self.attempts.back_mut()
+        while let Some((_, last)) = self.attempts.last_mut()
             && count > 0
         {
             let taken = count.min(*last);
@@ -37,32 +39,32 @@ impl Recent {
             *last -= taken;
             self.count = self.count.saturating_sub(taken);
             if *last == 0 {
-                self.attempts.pop_back();
+                self.attempts.pop();
             }
         }
     }
 
     /// Forgets what happened up to then.
     pub(super) fn forget(&mut self, until: Timestamp) {
-        while let Some(&(at, count)) = self.attempts.front()
-            && at <= until
-        {
-            self.attempts.pop_front();
+        let over = self.attempts.iter().take_while(|(at, _)| *at <= until);
+        let over = over.count();
+        for (_, count) in self.attempts.drain(..over) {
             self.count = self.count.saturating_sub(count);
         }
     }
 
     /// Forgets what happened then and later.
     pub(super) fn forget_since(&mut self, since: Timestamp) {
-        while let Some(&(at, count)) = self.attempts.back()
+        while let Some(&(at, count)) = self.attempts.last()
             && at >= since
         {
-            self.attempts.pop_back();
+            self.attempts.pop();
             self.count = self.count.saturating_sub(count);
         }
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        self.attempts.clear();
+        self.count = 0;
     }
 }

@@ -27,8 +27,6 @@ pub(super) struct Records {
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) tally: Tally,
-    /// The attempts that the tally tells of.
-    pub(super) attempts: u32,
     /// Attempts that count towards a ban, with their times: fewer than the limit.
     pub(super) recent: Recent,
     /// What happened up to here was dealt with by a ban, or forgiven by an admin. In µs, since there may be a million.
@@ -45,6 +43,14 @@ impl Records {
             by_source: LruCache::unbounded(),
             most,
             overflowed: Timestamp::MIN,
+        }
+    }
+
+    /// Another bound from now on.
+    pub(super) fn set_most(&mut self, most: usize) {
+        self.most = most;
+        while self.by_source.len() > most {
+            self.by_source.pop_lru();
         }
     }
 
@@ -83,7 +89,6 @@ impl Default for Record {
     fn default() -> Self {
         Self {
             tally: Tally::default(),
-            attempts: 0,
             recent: Recent::default(),
             settled: i64::MIN,
             heard: i64::MIN,
@@ -97,7 +102,7 @@ impl Record {
     pub(super) fn hear(&mut self, at: Timestamp, window: Duration) {
         if before(at, window).as_microsecond() > self.heard {
             self.tally = Tally::default();
-            self.attempts = 0;
+            self.recent.known = 0;
             self.tried = None;
         }
         self.heard = at.as_microsecond();
@@ -124,9 +129,9 @@ impl Record {
 
     /// Counts, and notes the attempts that are new.
     pub(super) fn count_new(&mut self, at: Timestamp, habits: &Habits) -> u32 {
-        let known = self.attempts;
+        let known = self.recent.known;
         self.count_again(habits);
-        let new = self.attempts.saturating_sub(known);
+        let new = self.recent.known.saturating_sub(known);
         if new > 0 && at.as_microsecond() > self.settled {
             self.recent.add(at, new);
         }
@@ -148,8 +153,8 @@ impl Record {
     /// Counts, and takes back what turns out to be no attempt.
     pub(super) fn count_again(&mut self, habits: &Habits) {
         let attempts = self.tally.attempts(habits);
-        let fewer = self.attempts.saturating_sub(attempts);
-        self.attempts = attempts;
+        let fewer = self.recent.known.saturating_sub(attempts);
+        self.recent.known = attempts;
         self.recent.take_back(fewer);
     }
 }

@@ -19,12 +19,15 @@ fn jail() -> Jail {
     jail_with(3, 60)
 }
 
+const MAX_SOURCES: usize = 5000;
+
 fn jail_with(attempts: u32, window_minutes: u64) -> Jail {
     Jail::new(Rule {
         attempts: NonZeroU32::new(attempts).unwrap(),
         window: Duration::from_mins(window_minutes),
         ban_time: Duration::from_mins(30),
         customer_attempts: NonZeroU32::new(100).unwrap(),
+        max_sources: MAX_SOURCES,
     })
 }
 
