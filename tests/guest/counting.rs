@@ -61,7 +61,7 @@ fn a_mistake_and_then_the_right_password_is_one_attempt(guest: &Guest) -> Result
             in_one_connection(guest, source, service, &bob)?;
             in_one_connection(guest, source, service, &carol)?;
             guest.expect_never_banned(&[source])?;
-            guest.attackers.fail(source, service, 1)?;
+            guest.attackers.log_in(source, service, "alice", "wrong")?;
             guest.expect_banned(source).map(drop)
         })?;
     }
