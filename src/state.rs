@@ -48,6 +48,7 @@ const POLICY: &str = "
 const EMPTY: &str = "
     DELETE FROM ban; DELETE FROM settled; DELETE FROM jail; DELETE FROM position; DELETE FROM holder;
     DELETE FROM customer; DELETE FROM history;
+    PRAGMA application_id = 0;
 ";
 
 /// A source in a jail.
@@ -124,6 +125,9 @@ pub enum Error {
     /// Written by a newer version.
     #[error("a newer version of banjour wrote it, schema {0}, and this one knows {SCHEMA_VERSION}")]
     Newer(i32),
+    /// It was begun in the place of another, whose bans were not all in it yet.
+    #[error("the agent was ended before it had rebuilt it")]
+    Unfilled,
     /// Nothing is in it.
     #[error("it is empty")]
     Empty,

@@ -85,11 +85,12 @@ impl Beginning {
 
 /// Says what became of a state.
 pub(super) fn tell_loss(aside: &Aside, then: &str) -> String {
-    let Aside { path, why } = aside;
-    format!(
-        "the state could not be used ({why}) and is kept as {}; {then}",
-        path.display()
-    )
+    let kept = aside
+        .path
+        .as_ref()
+        .map(|path| format!(" and is kept as {}", path.display()));
+    let kept = kept.unwrap_or_default();
+    format!("the state could not be used ({}){kept}; {then}", aside.why)
 }
 
 /// The bans that the agent has told the journal of, and those that the kernel holds besides. Says how many.

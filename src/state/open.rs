@@ -23,11 +23,14 @@ const DAMAGED: &str = "banjour.db.damaged-";
 /// Damaged databases that are kept. A disk that damages one after the other is not to be filled with them.
 const MAX_DAMAGED: usize = 3;
 
+/// `PRAGMA application_id` of a database in the place of one that was lost, until all that is known without that is in it.
+const UNFILLED: i32 = 1;
+
 /// A database that could not be used.
 #[derive(Debug)]
 pub struct Aside {
-    /// What it is kept as.
-    pub path: PathBuf,
+    /// What it is kept as, if it is.
+    pub path: Option<PathBuf>,
     /// Why it could not be used.
     pub why: Error,
 }
@@ -43,11 +46,12 @@ impl State {
         let aside = match Self::open_file(&path) {
             Ok((state, saved)) => return Ok((state, saved, None)),
             Err(error) if is_of_the_disk(&error) && path.exists() => return Err(error),
+            Err(why @ Error::Unfilled) => Some(Aside { path: None, why }),
             Err(why) => set_aside(directory, why)?,
         };
-        begin(&path)?;
-        let (state, saved) = Self::open_file(&path)?;
-        Ok((state, saved, aside))
+        begin(&path, aside.is_some())?;
+        let db = connect(&path)?;
+        Ok((Self { db }, Saved::default(), aside))
     }
 
     /// Reads all of the database in `directory`, on a disk that is full, or can't be written.
@@ -83,12 +87,12 @@ impl State {
         db.busy_timeout(PATIENCE)?;
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         db.pragma_update(None, "locking_mode", locking)?;
+        check_filled(&db)?;
         Self { db }.load()
     }
 
     fn open_file(path: &Path) -> Result<(Self, Saved), Error> {
-        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        db.busy_timeout(PATIENCE)?;
+        let db = connect(path)?;
         match db.pragma_query_value(None, "user_version", |row| row.get(0))? {
             SCHEMA_VERSION => {}
             2 => upgrade(&db, POLICY)?,
@@ -96,21 +100,38 @@ impl State {
             newer if newer > SCHEMA_VERSION => return Err(Error::Newer(newer)),
             _ => return Err(Error::Empty),
         }
-        // A power cut may lose the last transactions, as a whole: the journal is then read again from before them.
-        db.pragma_update(None, "journal_mode", "WAL")?;
+        check_filled(&db)?;
         let state = Self { db };
         let saved = state.load()?;
         Ok((state, saved))
     }
 }
 
+fn connect(path: &Path) -> Result<Connection, Error> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    db.busy_timeout(PATIENCE)?;
+    // Of another's database this changes nothing: whoever has written one has done so in this mode.
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    Ok(db)
+}
+
+fn check_filled(db: &Connection) -> Result<(), Error> {
+    match db.pragma_query_value(None, "application_id", |row| row.get(0))? {
+        UNFILLED => Err(Error::Unfilled),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a new database, which has its name only when it is whole: an empty one is then none of ours.
-fn begin(path: &Path) -> Result<(), Error> {
+fn begin(path: &Path, unfilled: bool) -> Result<(), Error> {
     let new = path.with_extension("db.new");
     remove(&new)?;
     let db = Connection::open(&new)?;
     db.pragma_update(None, "journal_mode", "MEMORY")?;
     upgrade(&db, &[SCHEMA, HOLDER, POLICY].concat())?;
+    if unfilled {
+        db.pragma_update(None, "application_id", UNFILLED)?;
+    }
     db.close().map_err(|(_, error)| error)?;
     // Left by one that is gone, these would be taken for a part of this one.
     remove(&path.with_extension("db-wal"))?;
@@ -118,7 +139,8 @@ fn begin(path: &Path) -> Result<(), Error> {
     rename(&new, path)
 }
 
-/// Puts a database aside, if there is one.
+/// Keeps a database, if there is one, under another name too. It goes when a new one takes its place, not before: whenever
+/// the agent is killed, there is one that says that something was lost.
 fn set_aside(directory: &Path, why: Error) -> Result<Option<Aside>, Error> {
     let path = directory.join(FILE);
     if !path.exists() {
@@ -134,9 +156,11 @@ fn set_aside(directory: &Path, why: Error) -> Result<Option<Aside>, Error> {
     if wal.exists() {
         rename(&wal, &directory.join(format!("{name}-wal")))?;
     }
-    rename(&path, &aside)?;
+    remove(&aside)?;
+    fs::hard_link(&path, &aside).map_err(|error| io_error(&aside, error))?;
     forget_damaged(directory)?;
-    Ok(Some(Aside { path: aside, why }))
+    let path = Some(aside);
+    Ok(Some(Aside { path, why }))
 }
 
 /// Removes the oldest of too many damaged databases.

@@ -106,7 +106,7 @@ fn a_damaged_file_is_kept_aside() {
     let (mut state, saved, aside) = State::open(directory.path()).unwrap();
     assert_eq!(saved, Saved::default());
     assert!(
-        fs::read_to_string(aside.unwrap().path)
+        fs::read_to_string(aside.unwrap().path.unwrap())
             .unwrap()
             .starts_with("this is no database")
     );

@@ -1,6 +1,8 @@
 //! A state that is lost, or of a newer version: what the journal and the kernel tell of bans stands in for it.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use crate::daemon::Agent;
 use crate::helper::Kind;
@@ -70,10 +72,30 @@ fn bans_are_found_in_the_journal_with_their_jails_and_ends() {
     let aside = file_like(&host.state(), "banjour.db.damaged-").unwrap();
     assert_eq!(fs::read_to_string(aside).unwrap(), "no database");
     // It is all in the new state, too.
-    agent.kill();
+    agent.stop();
     let agent = host.start();
     assert_eq!(ends(&agent), wanted);
     assert_eq!(agent.problems(), [""; 0]);
+}
+
+#[test]
+fn a_rebuild_that_is_interrupted_is_begun_again() {
+    let host = host();
+    let until = now() + HOUR;
+    for n in 1..=200 {
+        let ban = Entry::ban(&format!("198.18.0.{n}"), "manual", until);
+        host.journal.write(&ban);
+    }
+    damage(&host);
+    for wait in (0..120).step_by(3) {
+        let agent = host.launch(&[]);
+        thread::sleep(Duration::from_millis(wait));
+        agent.kill();
+    }
+    let agent = host.start();
+    becomes(&200, || agent.bans().len());
+    let aside = file_like(&host.state(), "banjour.db.damaged-").unwrap();
+    assert_eq!(fs::read_to_string(aside).unwrap(), "no database");
 }
 
 #[test]
@@ -234,6 +256,8 @@ fn a_state_of_a_newer_version_is_kept_for_it() {
     assert!(loss.contains("a newer version of banjour"), "{loss}");
     agent.stop();
     let aside = file_like(&host.state(), "banjour.db.version-1000-").unwrap();
+    // With what the killed agent had not yet put into it, beside it.
+    let aside = aside.to_str().unwrap().trim_end_matches("-wal").to_owned();
     let kept = rusqlite::Connection::open(aside).unwrap();
     let bans = kept.query_row("SELECT count(*) FROM ban", [], |row| row.get(0));
     assert_eq!(bans, Ok(1));
@@ -265,7 +289,7 @@ fn an_older_state_is_upgraded_by_whichever_agent_lives_long_enough() {
     drop(old);
     for wait in (0..100).step_by(2) {
         let agent = host.launch(&[]);
-        std::thread::sleep(std::time::Duration::from_millis(wait));
+        thread::sleep(Duration::from_millis(wait));
         agent.kill();
     }
     let agent = host.start();
