@@ -269,5 +269,10 @@ fn a_long_absence_is_read_once_however_often_that_is_interrupted() {
     assert_eq!(killed.0.0, ENTRIES + 2);
     assert!(agent.stop().success());
     let agent = host.start_with(&[("STATE_DIRECTORY", fresh.to_str().unwrap())]);
-    assert_eq!(all_read(&host, &agent, last), killed);
+    let unkilled = all_read(&host, &agent, last);
+    assert_eq!(killed.0, unkilled.0);
+    // Some of the bans end while this test runs.
+    let soon = now() + HOUR / 60;
+    let lasting = |bans: Vec<BanRow>| bans.into_iter().filter(move |(.., until)| *until > soon);
+    assert!(lasting(killed.2).eq(lasting(unkilled.2)));
 }

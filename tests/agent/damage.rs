@@ -19,12 +19,12 @@ fn host() -> Host {
     host
 }
 
-/// An agent that has read two attempts, and is killed.
+/// An agent that has read two attempts, and saved that.
 fn begin(host: &Host) -> u64 {
     let agent = host.start();
     let time = host.journal.write(&Entry::imap("198.18.0.1", 2));
     becomes(&2, || agent.totals().0);
-    agent.kill();
+    agent.stop();
     time
 }
 
