@@ -243,6 +243,7 @@ fn a_state_of_a_newer_version_is_kept_for_it() {
     let host = host();
     let agent = host.start();
     agent.ban("198.18.0.1", "", HOUR).unwrap();
+    host.helper.holds(Kind::Nftables, &["198.18.0.1"]);
     agent.kill();
     let path = host.state().join("banjour.db");
     let newer = rusqlite::Connection::open(&path).unwrap();
