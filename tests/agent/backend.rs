@@ -14,30 +14,17 @@ fn firewall_is(agent: &Agent<'_>, name: &str) {
     becomes(name, || agent.run(agent.manager().firewall()).unwrap());
 }
 
-#[track_caller]
-fn one_problem(agent: &Agent<'_>, part: &str) {
-    until(part, || {
-        let problems = agent.problems();
-        (problems.len() == 1 && problems[0].contains(part)).then_some(())
-    });
-}
-
-#[track_caller]
-fn no_problem(agent: &Agent<'_>) {
-    becomes(&[""; 0][..], || agent.problems());
-}
-
 #[test]
 fn without_firewalld_it_is_nftables_and_without_that_iptables() {
     let host = Host::new();
     let agent = host.start();
-    one_problem(&agent, "there is no firewall");
+    agent.one_problem("there is no firewall");
     assert_eq!(agent.run(agent.manager().firewall()).unwrap(), "");
     host.helper.install(Iptables, true);
     agent.ban("198.18.0.1", "", HOUR).unwrap();
     host.helper.holds(Iptables, &["198.18.0.1"]);
     firewall_is(&agent, "iptables");
-    no_problem(&agent);
+    agent.no_problem();
     drop(agent);
 
     host.helper.install(Nftables, true);
@@ -66,7 +53,7 @@ fn firewalld_is_followed_as_it_comes_and_goes() {
     host.helper.holds(Nftables, &["198.18.0.1"]);
     firewall_is(&agent, "nftables");
     signals.hear("PropertiesChanged Firewall");
-    no_problem(&agent);
+    agent.no_problem();
     agent.ban("198.18.0.2", "", HOUR).unwrap();
     host.helper.holds(Nftables, &["198.18.0.1", "198.18.0.2"]);
 
@@ -74,7 +61,7 @@ fn firewalld_is_followed_as_it_comes_and_goes() {
     firewalld.holds(&["198.18.0.1", "198.18.0.2"]);
     host.helper.holds(Nftables, &[]);
     firewall_is(&agent, "firewalld");
-    no_problem(&agent);
+    agent.no_problem();
 }
 
 #[test]
@@ -102,7 +89,7 @@ fn the_admin_may_choose_and_change_his_mind() {
         host.helper.holds(Nftables, one_of(name == "nftables"));
         host.helper.holds(Iptables, one_of(name == "iptables"));
     }
-    no_problem(&agent);
+    agent.no_problem();
 }
 
 #[test]
@@ -111,11 +98,11 @@ fn a_backend_that_was_asked_for_and_is_not_there_is_a_problem() {
     let firewalld = Firewalld::start(&host.bus);
     host.configure("firewall = \"nftables\"\n");
     let agent = host.start();
-    one_problem(&agent, "nftables cannot be used");
+    agent.one_problem("nftables cannot be used");
     agent.ban("198.18.0.1", "", HOUR).unwrap();
     host.helper.install(Nftables, true);
     host.helper.holds(Nftables, &["198.18.0.1"]);
-    no_problem(&agent);
+    agent.no_problem();
     firewalld.holds(&[]);
 }
 
@@ -129,14 +116,14 @@ fn what_a_ban_closes_is_the_admins_choice_where_firewalld_does_not_say() {
     host.configure("");
     agent.reload().unwrap();
     becomes(&Some((false, false)), || host.helper.rules(Nftables));
-    no_problem(&agent);
+    agent.no_problem();
     host.configure("reject = true\n");
     agent.reload().unwrap();
     let _firewalld = Firewalld::start(&host.bus);
-    one_problem(&agent, "firewalld's policy");
+    agent.one_problem("firewalld's policy");
     host.configure("");
     agent.reload().unwrap();
-    no_problem(&agent);
+    agent.no_problem();
 }
 
 #[test]
@@ -148,11 +135,11 @@ fn a_source_that_is_refused_is_told_and_keeps_no_other_from_being_kept_out() {
         agent.ban(source, "", HOUR).unwrap();
     }
     host.helper.holds(Nftables, &["198.18.0.1", "198.18.0.2"]);
-    one_problem(&agent, "\"198.18.255.1\" is an address of this host");
+    agent.one_problem("\"198.18.255.1\" is an address of this host");
     // The connections of the others are ended.
     host.helper.hears(&["198.18.0.1", "198.18.0.2"]);
     agent.unban(Helper::OWN, "").unwrap();
-    no_problem(&agent);
+    agent.no_problem();
     agent.ban("198.18.0.3", "", HOUR).unwrap();
     host.helper
         .holds(Nftables, &["198.18.0.1", "198.18.0.2", "198.18.0.3"]);
@@ -179,7 +166,7 @@ fn each_source_is_kept_out_as_long_as_its_longest_ban() {
     agent.unban("198.18.0.1", "dovecot").unwrap();
     lasts(2);
     assert_eq!(agent.run(agent.manager().in_force()), Ok(1));
-    no_problem(&agent);
+    agent.no_problem();
 }
 
 /// The kernel's own timeout has done it already.
@@ -205,19 +192,19 @@ fn what_somebody_changes_is_put_right_and_told() {
     agent.ban("198.18.0.1", "", HOUR).unwrap();
     host.helper.holds(Iptables, &["198.18.0.1"]);
     host.helper.flush(Iptables);
-    one_problem(&agent, "somebody has changed what iptables holds");
+    agent.one_problem("somebody has changed what iptables holds");
     host.helper.holds(Iptables, &["198.18.0.1"]);
     host.helper.put(Iptables, "198.18.0.9", now() + HOUR);
     host.helper.holds(Iptables, &["198.18.0.1"]);
-    one_problem(&agent, "1 were kept out that are not banned");
+    agent.one_problem("1 were kept out that are not banned");
     // A time that is another one, as after the clock was set, is put right without a word.
-    no_problem(&agent);
+    agent.no_problem();
     host.helper.put(Iptables, "198.18.0.1", now() + HOUR / 2);
     until("the right time", || {
         let until = host.helper.until(Iptables, "198.18.0.1")?;
         (until > now() + HOUR / 2 + HOUR / 4).then_some(())
     });
-    no_problem(&agent);
+    agent.no_problem();
 }
 
 #[test]
@@ -229,9 +216,9 @@ fn an_entry_that_somebody_takes_out_of_firewallds_set_is_put_back() {
     agent.ban("198.18.0.2", "", HOUR).unwrap();
     firewalld.holds(&["198.18.0.1", "198.18.0.2"]);
     firewalld.remove("banjour-ipv4", "198.18.0.1");
-    one_problem(&agent, "1 of 2 sources were not kept out");
+    agent.one_problem("1 of 2 sources were not kept out");
     firewalld.holds(&["198.18.0.1", "198.18.0.2"]);
-    no_problem(&agent);
+    agent.no_problem();
 }
 
 #[test]
@@ -239,16 +226,13 @@ fn a_helper_that_fails_is_told_and_tried_again() {
     let host = Host::new();
     host.helper.install(Nftables, true);
     let agent = host.start();
-    no_problem(&agent);
+    agent.no_problem();
     host.helper.set_fault(Some("it is dark in here"));
     agent.ban("198.18.0.1", "", HOUR).unwrap();
-    one_problem(
-        &agent,
-        "nftables refuses, so that new bans are not in force: it is dark in here",
-    );
+    agent.one_problem("nftables refuses, so that new bans are not in force: it is dark in here");
     host.helper.set_fault(None);
     host.helper.holds(Nftables, &["198.18.0.1"]);
-    no_problem(&agent);
+    agent.no_problem();
 }
 
 #[test]

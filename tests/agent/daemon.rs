@@ -12,7 +12,7 @@ use zbus::fdo::PropertiesChanged;
 use zbus::proxy::CacheProperties;
 use zbus::{DBusError, Message};
 
-use crate::host::{Host, until};
+use crate::host::{Host, becomes, until};
 use crate::journal::Entry;
 
 /// A running agent; it is killed when the test drops it.
@@ -107,6 +107,21 @@ impl Agent<'_> {
 
     pub(crate) fn problems(&self) -> Vec<String> {
         self.run(self.manager().problems()).unwrap()
+    }
+
+    /// Waits for one problem, whose text has `part` in it.
+    #[track_caller]
+    pub(crate) fn one_problem(&self, part: &str) {
+        until(part, || {
+            let problems = self.problems();
+            (problems.len() == 1 && problems[0].contains(part)).then_some(())
+        });
+    }
+
+    /// Waits until there is no problem.
+    #[track_caller]
+    pub(crate) fn no_problem(&self) {
+        becomes(&[""; 0][..], || self.problems());
     }
 
     /// Attempts ever in jail `dovecot`, bans ever in all jails.

@@ -3,26 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::daemon::Agent;
 use crate::firewalld::{Fault, Firewalld};
 use crate::host::{Host, becomes, own_network, until};
 
 const HOUR: u64 = 3_600_000_000;
-
-/// Waits for one problem, whose text has `part` in it.
-#[track_caller]
-fn one_problem(agent: &Agent<'_>, part: &str) {
-    until(part, || {
-        let problems = agent.problems();
-        (problems.len() == 1 && problems[0].contains(part)).then_some(())
-    });
-}
-
-/// Waits until there is no problem.
-#[track_caller]
-fn no_problem(agent: &Agent<'_>) {
-    becomes(&[""; 0][..], || agent.problems());
-}
 
 #[test]
 fn few_bans_at_once_are_added_and_many_are_set() {
@@ -36,7 +20,7 @@ fn few_bans_at_once_are_added_and_many_are_set() {
     add(1..11);
     agent.ban("2001:db8:bad::1", "", HOUR).unwrap();
     let firewalld = Firewalld::start(&host.bus);
-    no_problem(&agent);
+    agent.no_problem();
     assert_eq!(firewalld.entries().len(), 11);
     let changes = firewalld.take_changes();
     assert_eq!(changes.len(), 11);
@@ -45,7 +29,7 @@ fn few_bans_at_once_are_added_and_many_are_set() {
     firewalld.stop();
     add(11..13);
     let firewalld = Firewalld::start(&host.bus);
-    no_problem(&agent);
+    agent.no_problem();
     assert_eq!(firewalld.entries().len(), 13);
     let changes = firewalld.take_changes();
     let verbs: Vec<_> = changes
@@ -61,7 +45,7 @@ fn bans_that_come_while_firewalld_is_busy_go_in_together() {
     let host = Host::new();
     let firewalld = Firewalld::start(&host.bus);
     let agent = host.start();
-    no_problem(&agent);
+    agent.no_problem();
     firewalld.set_fault(Fault::Busy);
     let sources: BTreeSet<String> = (1..=100).map(|n| format!("198.18.0.{n}")).collect();
     for source in &sources {
@@ -102,7 +86,7 @@ fn a_prefix_takes_the_place_of_the_hosts_inside_it() {
     assert_eq!(agent.unban("198.18.0.2", ""), Ok(1));
     assert_eq!(agent.unban("198.18.0.0/24", ""), Ok(1));
     firewalld.holds(&["198.18.0.1", "198.18.0.3", "198.18.0.128/25", "198.18.1.1"]);
-    no_problem(&agent);
+    agent.no_problem();
     assert_eq!(agent.banned().len(), 4);
 }
 
@@ -136,7 +120,7 @@ fn after_a_reload_of_firewalld_every_ban_is_there_again() {
         firewalld.reload();
         firewalld.holds(&sources);
     }
-    no_problem(&agent);
+    agent.no_problem();
 }
 
 #[test]
@@ -148,11 +132,11 @@ fn after_a_restart_of_firewalld_every_ban_is_there_again() {
     agent.ban("198.18.0.1", "", HOUR).unwrap();
     firewalld.holds(&["198.18.0.1"]);
     firewalld.stop();
-    one_problem(&agent, "firewalld does not run");
+    agent.one_problem("firewalld does not run");
     agent.ban("198.18.0.2", "", HOUR).unwrap();
     let firewalld = Firewalld::start(&host.bus);
     firewalld.holds(&["198.18.0.1", "198.18.0.2"]);
-    no_problem(&agent);
+    agent.no_problem();
 }
 
 #[test]
@@ -160,7 +144,7 @@ fn a_host_without_firewalld_hears_so_until_it_runs() {
     let host = Host::new();
     host.configure("firewall = \"firewalld\"\n");
     let agent = host.start();
-    one_problem(&agent, "systemctl start firewalld");
+    agent.one_problem("systemctl start firewalld");
     until("STATUS= tells", || {
         host.status()
             .starts_with("firewalld does not run")
@@ -172,7 +156,7 @@ fn a_host_without_firewalld_hears_so_until_it_runs() {
     let firewalld = Firewalld::start(&host.bus);
     firewalld.holds(&["198.18.0.1"]);
     signals.hear("PropertiesChanged Problems");
-    no_problem(&agent);
+    agent.no_problem();
     until("STATUS= tells", || {
         host.status()
             .starts_with("1 ban in force; jails: dovecot, manual, postfix-sasl")
@@ -186,18 +170,18 @@ fn missing_sets_or_policy_are_told_with_the_command_that_brings_them() {
     let firewalld = Firewalld::start(&host.bus);
     firewalld.forget();
     let agent = host.start();
-    one_problem(&agent, "firewall-cmd --reload");
+    agent.one_problem("firewall-cmd --reload");
     agent.ban("198.18.0.1", "", HOUR).unwrap();
     firewalld.load();
     firewalld.holds(&["198.18.0.1"]);
-    no_problem(&agent);
+    agent.no_problem();
     // Sets of which no policy makes use keep nobody out.
     firewalld.forget_policy();
     firewalld.reloaded();
-    one_problem(&agent, "firewall-cmd --reload");
+    agent.one_problem("firewall-cmd --reload");
     firewalld.load();
     firewalld.holds(&["198.18.0.1"]);
-    no_problem(&agent);
+    agent.no_problem();
 }
 
 #[test]
@@ -205,12 +189,12 @@ fn an_error_of_firewalld_is_told_and_tried_again() {
     let host = Host::new();
     let firewalld = Firewalld::start(&host.bus);
     let agent = host.start();
-    no_problem(&agent);
+    agent.no_problem();
     firewalld.set_fault(Fault::RefusesChanges(
         "COMMAND_FAILED: 'python-nftables' failed",
     ));
     agent.ban("198.18.0.1", "", HOUR).unwrap();
-    one_problem(&agent, "COMMAND_FAILED: 'python-nftables' failed");
+    agent.one_problem("COMMAND_FAILED: 'python-nftables' failed");
     // By itself, without any event.
     firewalld.take_changes();
     until("it is tried again", || {
@@ -218,7 +202,7 @@ fn an_error_of_firewalld_is_told_and_tried_again() {
     });
     firewalld.set_fault(Fault::None);
     firewalld.holds(&["198.18.0.1"]);
-    no_problem(&agent);
+    agent.no_problem();
 }
 
 #[test]
@@ -227,12 +211,12 @@ fn a_firewalld_that_fails_from_the_start_is_no_end() {
     let firewalld =
         Firewalld::start_with(&host.bus, Fault::Refuses("UNKNOWN_ERROR: nothing works"));
     let agent = host.start();
-    one_problem(&agent, "nothing works");
+    agent.one_problem("nothing works");
     host.attempts("198.18.0.1", 3);
     becomes(&["198.18.0.1 dovecot"][..], || agent.banned());
     firewalld.set_fault(Fault::None);
     firewalld.holds(&["198.18.0.1"]);
-    no_problem(&agent);
+    agent.no_problem();
 }
 
 /// Nobody waits for the firewall: orders, evidence and the agent's end go on.
@@ -283,7 +267,7 @@ fn a_firewalld_that_hangs_is_forgotten_when_another_runs() {
     firewalld.stop();
     let firewalld = Firewalld::start(&host.bus);
     firewalld.holds(&["198.18.0.1"]);
-    no_problem(&agent);
+    agent.no_problem();
 }
 
 /// Whatever happens in whatever order, the sets come to hold what is wanted.
@@ -307,7 +291,7 @@ fn reloads_of_firewalld_in_the_midst_of_bans_lose_none() {
         }
     }
     becomes(&wanted, || firewalld.entries());
-    no_problem(&agent);
+    agent.no_problem();
 }
 
 #[test]
@@ -361,5 +345,5 @@ fn the_sets_hold_nothing_else() {
     firewalld.put("banjour-ipv4", "198.18.0.0/24");
     agent.ban("198.18.0.1", "", HOUR).unwrap();
     firewalld.holds(&["198.18.0.1"]);
-    no_problem(&agent);
+    agent.no_problem();
 }
