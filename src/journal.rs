@@ -146,7 +146,11 @@ fn read(
     while !events.is_closed() {
         let Some(batch) = reader.next_batch()? else {
             let alert = Instant::now() < alert_until;
-            reader.entries.wait(alert.then_some(ALERT_INTERVAL))?;
+            let files_changed = reader.entries.wait(alert.then_some(ALERT_INTERVAL))?;
+            if files_changed && let Some(position) = &start.position {
+                // Rotated, perhaps: what comes next is behind this, whichever file it is in.
+                reader.entries.go_behind(position)?;
+            }
             continue;
         };
         if !batch.findings.is_empty() {

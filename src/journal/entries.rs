@@ -9,7 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nix::unistd::{Uid, User};
 use systemd::journal::{
-    Journal, JournalEntryField, OpenDirectoryOptions, OpenFilesOptions, OpenOptions,
+    Journal, JournalEntryField, JournalWaitResult, OpenDirectoryOptions, OpenFilesOptions,
+    OpenOptions,
 };
 
 use super::Position;
@@ -124,10 +125,10 @@ impl<'a> Entries<'a> {
         Ok(())
     }
 
-    /// Waits until something is written, or for a time.
-    pub(super) fn wait(&mut self, time: Option<Duration>) -> Result<(), Error> {
-        self.journal.wait(time)?;
-        Ok(())
+    /// Waits until something is written, or for a time. Returns whether files have come or gone.
+    pub(super) fn wait(&mut self, time: Option<Duration>) -> Result<bool, Error> {
+        let what = self.journal.wait(time)?;
+        Ok(matches!(what, JournalWaitResult::Invalidate))
     }
 
     pub(super) fn is_at(&self, position: &Position) -> bool {
