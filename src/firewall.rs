@@ -143,8 +143,3 @@ pub async fn dropped(
     let helper = Netfilter::new(connection, backend).await.map_err(refused)?;
     helper.dropped().await.map(Some)
 }
-
-/// µs since the epoch.
-fn usec(at: Timestamp) -> u64 {
-    u64::try_from(at.as_microsecond()).unwrap_or(0)
-}

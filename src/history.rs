@@ -142,10 +142,9 @@ impl History {
     /// Who is remembered of a network, but for itself.
     #[must_use]
     pub fn inside(&self, network: Source) -> Vec<Source> {
-        self.by_source
-            .range(network..)
-            .map(|(source, _)| *source)
-            .take_while(|source| network.contains(*source))
+        network
+            .entries(&self.by_source)
+            .map(|(source, _)| source)
             .filter(|source| *source != network)
             .collect()
     }
@@ -161,11 +160,9 @@ impl History {
     ) -> Option<Source> {
         let since = before(at, rule.window);
         let crowded = |network: Source, parts: u8| {
-            let banned: BTreeSet<Source> = self
-                .by_source
-                .range(network..)
-                .take_while(|(source, _)| network.contains(**source))
-                .filter(|(source, past)| **source != network && past.since > since)
+            let banned: BTreeSet<Source> = network
+                .entries(&self.by_source)
+                .filter(|(source, past)| *source != network && past.since > since)
                 .filter_map(|(source, _)| source.truncated(parts))
                 .collect();
             banned.len() >= usize::from(rule.sources)

@@ -303,5 +303,11 @@ pub fn after(at: Timestamp, span: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
+/// µs since the epoch, as D-Bus and the journal have times.
+#[must_use]
+pub fn usec(at: Timestamp) -> u64 {
+    u64::try_from(at.as_microsecond()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Where attempts come from: an address or a prefix, read from text in one place.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -63,6 +64,13 @@ impl Source {
     #[must_use]
     pub fn last(self) -> IpAddr {
         self.0.broadcast()
+    }
+
+    /// What a map has of this network, itself included. In order, a prefix comes before all that it contains.
+    pub fn entries<T>(self, map: &BTreeMap<Self, T>) -> impl Iterator<Item = (Self, &T)> {
+        map.range(self..)
+            .map(|(source, entry)| (*source, entry))
+            .take_while(move |(source, _)| self.contains(*source))
     }
 
     /// The prefixes around this source, the nearest first.

@@ -116,9 +116,8 @@ impl Trust {
     #[must_use]
     pub fn within(&self, network: Source, at: Timestamp) -> bool {
         let since = before(at, self.lasts);
-        self.sources
-            .range(network..)
-            .take_while(|(source, _)| network.contains(**source))
+        network
+            .entries(&self.sources)
             .any(|(_, last)| *last > since)
     }
 

@@ -22,6 +22,7 @@ use crate::filter::{Evidence, Finding};
 use crate::firewall::{Backend, Desired, Report};
 use crate::history::Growth;
 use crate::ignore::List;
+use crate::jail::usec;
 use crate::journal::{Batch, Position};
 use crate::policy::{Fate, Policy, Sentence};
 use crate::source::Source;
@@ -298,8 +299,4 @@ pub(super) fn local(at: Timestamp) -> impl fmt::Display {
     Zoned::new(at, TimeZone::system())
         .strftime("%Y-%m-%d %H:%M:%S %:z")
         .to_string()
-}
-
-fn usec(at: Timestamp) -> u64 {
-    u64::try_from(at.as_microsecond()).unwrap_or(0)
 }

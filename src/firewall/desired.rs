@@ -94,11 +94,9 @@ impl Desired {
         let mut changes = Changes::default();
         for source in touched {
             // With a prefix comes or goes what it covers.
-            let inside = wanted.sources.range(source..).map(|(inside, _)| *inside);
-            let inside = inside.take_while(|inside| source.contains(*inside));
-            let applied_inside = applied.range(source..).map(|(inside, _)| *inside);
-            let applied_inside = applied_inside.take_while(|inside| source.contains(*inside));
-            for source in inside.chain(applied_inside).chain([source]) {
+            let inside = source.entries(&wanted.sources);
+            let inside = inside.chain(source.entries(applied));
+            for source in inside.map(|(inside, _)| inside).chain([source]) {
                 match (applied.get(&source), wanted.uncovered(source)) {
                     (None, Some(until)) => drop(changes.added.insert(source, until)),
                     (Some(until), None) => drop(changes.removed.insert(source, *until)),

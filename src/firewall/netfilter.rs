@@ -13,7 +13,8 @@ use zbus::{Connection, OwnedFd, fdo};
 
 use super::desired::{Changes, Sources};
 use super::found::Found;
-use super::{Backend, Error, Settings, usec};
+use super::{Backend, Error, Settings};
+use crate::jail::usec;
 use crate::source::Source;
 
 const NFTABLES: &str = "org.banjour.Netfilter1";

@@ -15,6 +15,7 @@ use systemd::journal::{
 
 use super::Position;
 use crate::filter::{Entry, Filter, Filters, Finding, MAX_MESSAGE, Writer};
+use crate::jail::usec;
 
 /// User names remembered by id; only mail programs' ids occur, so this is never reached in earnest.
 const MAX_USERS: usize = 1024;
@@ -264,10 +265,6 @@ fn is_at(journal: &Journal, position: &Position) -> bool {
 pub(super) fn time(journal: &Journal) -> Result<Timestamp, Error> {
     let usec = i64::try_from(journal.timestamp_usec()?).unwrap_or(i64::MAX);
     Ok(Timestamp::from_microsecond(usec).unwrap_or(Timestamp::MAX))
-}
-
-fn usec(at: Timestamp) -> u64 {
-    u64::try_from(at.as_microsecond()).unwrap_or(0)
 }
 
 pub(super) fn open(place: &Place) -> Result<Journal, Error> {

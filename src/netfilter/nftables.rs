@@ -27,6 +27,9 @@ const NFT: &str = "/usr/sbin/nft";
 /// The multicast group of changes, as a bit (`NFNLGRP_NFTABLES` of linux/netfilter/nfnetlink.h).
 const CHANGES: u32 = 1 << (7 - 1);
 
+/// Takes the table out, whether it is there or not.
+const NO_TABLE: &str = "add table inet banjour\ndelete table inet banjour\n";
+
 /// A set of sources.
 struct Set {
     name: &'static str,
@@ -71,7 +74,7 @@ const fn set(name: &'static str, ipv6: bool, prefix: Option<u8>, key: &'static s
 pub(super) async fn replace(rules: Rules, sources: &[Timed]) -> Result<String, Error> {
     // What was dropped goes on being counted.
     let counters = counters().await.unwrap_or_default();
-    let mut script = "add table inet banjour\ndelete table inet banjour\n".to_owned();
+    let mut script = NO_TABLE.to_owned();
     script += &table(rules, &counters);
     elements(&mut script, "add", sources);
     nft(&["-f", "-"], script).await?;
@@ -120,8 +123,7 @@ pub(super) async fn dropped() -> Result<Traffic, Error> {
 }
 
 pub(super) async fn clear() -> Result<(), Error> {
-    let script = "add table inet banjour\ndelete table inet banjour\n";
-    nft(&["-f", "-"], script.to_owned()).await.map(drop)
+    nft(&["-f", "-"], NO_TABLE.to_owned()).await.map(drop)
 }
 
 pub(super) fn watch() -> Result<OwnedFd, Error> {

@@ -7,12 +7,11 @@ use jiff::Timestamp;
 use lru::LruCache;
 
 use super::Keeper;
-use super::tell::Cause;
+use super::tell::{Cause, tell_ignored};
 use crate::ban::{Ban, JailName};
 use crate::bus::Announcement;
 use crate::ignore::List;
 use crate::jail::after;
-use crate::log::id;
 use crate::source::Source;
 
 /// So many sources and jails are remembered to have been told of; the journal is flooded by no more than what an attack
@@ -55,17 +54,7 @@ impl Keeper {
         if again {
             return;
         }
-        tracing::info!(
-            MESSAGE_ID = id::BAN_IGNORED,
-            BANJOUR_ACTION = "ban-ignored",
-            BANJOUR_SOURCE = %ban.source,
-            BANJOUR_JAIL = %ban.jail,
-            BANJOUR_USER = cause.user(),
-            BANJOUR_ATTEMPTS = cause.attempts(),
-            "did not ban {} in jail {}, {ignored}: {cause}",
-            ban.source,
-            ban.jail
-        );
+        tell_ignored(ban, cause, ignored);
         self.announcer.say(Announcement::BanIgnored(
             ban.source.to_string(),
             Arc::clone(&ban.jail),

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::Keeper;
 use super::lift::Reason;
 use super::tell::Cause;
-use super::{Keeper, usec};
 use crate::ban::{Ban, JailName};
 use crate::bus::{BanRow, Error, JailStatus, Status};
 use crate::config::{MANUAL, MAX_TIME};
+use crate::jail::usec;
 use crate::source::Source;
 
 impl Keeper {

@@ -2,10 +2,14 @@
 
 use std::fmt;
 
-use super::{Keeper, local, usec};
+use jiff::Timestamp;
+
+use super::{Keeper, local};
 use crate::ban::{Ban, JailName};
 use crate::bus::Announcement;
 use crate::filter::Evidence;
+use crate::ignore::Ignored;
+use crate::jail::usec;
 use crate::log::id;
 
 /// Why somebody is banned.
@@ -48,37 +52,38 @@ impl fmt::Display for Cause {
     }
 }
 
-pub(super) fn tell_ban(ban: &Ban, cause: &Cause) {
+/// Tells of a decision, of its kind's `MESSAGE_ID` and action. `until`: where the ban's end matters.
+fn tell(id: &str, action: &str, ban: &Ban, cause: &Cause, until: Option<Timestamp>, text: &str) {
     tracing::info!(
-        MESSAGE_ID = id::BAN,
-        BANJOUR_ACTION = "ban",
+        MESSAGE_ID = id,
+        BANJOUR_ACTION = action,
         BANJOUR_SOURCE = %ban.source,
         BANJOUR_JAIL = %ban.jail,
         BANJOUR_USER = cause.user(),
         BANJOUR_ATTEMPTS = cause.attempts(),
-        BANJOUR_UNTIL = usec(ban.until),
-        "banned {} until {} in jail {}: {cause}",
-        ban.source,
-        local(ban.until),
-        ban.jail
+        BANJOUR_UNTIL = until.map(usec),
+        "{text}: {cause}"
     );
+}
+
+pub(super) fn tell_ban(ban: &Ban, cause: &Cause) {
+    let (Ban { source, jail, .. }, until) = (ban, local(ban.until));
+    let text = format!("banned {source} until {until} in jail {jail}");
+    tell(id::BAN, "ban", ban, cause, Some(ban.until), &text);
 }
 
 /// What would have happened.
 pub(super) fn tell_observed(ban: &Ban, cause: &Cause) {
-    tracing::info!(
-        MESSAGE_ID = id::OBSERVED,
-        BANJOUR_ACTION = "observe",
-        BANJOUR_SOURCE = %ban.source,
-        BANJOUR_JAIL = %ban.jail,
-        BANJOUR_USER = cause.user(),
-        BANJOUR_ATTEMPTS = cause.attempts(),
-        BANJOUR_UNTIL = usec(ban.until),
-        "would ban {} until {} in jail {}, which only observes: {cause}",
-        ban.source,
-        local(ban.until),
-        ban.jail
-    );
+    let (Ban { source, jail, .. }, until) = (ban, local(ban.until));
+    let text = format!("would ban {source} until {until} in jail {jail}, which only observes");
+    tell(id::OBSERVED, "observe", ban, cause, Some(ban.until), &text);
+}
+
+/// What must not happen.
+pub(super) fn tell_ignored(ban: &Ban, cause: &Cause, ignored: &Ignored) {
+    let Ban { source, jail, .. } = ban;
+    let text = format!("did not ban {source} in jail {jail}, {ignored}");
+    tell(id::BAN_IGNORED, "ban-ignored", ban, cause, None, &text);
 }
 
 impl Keeper {
