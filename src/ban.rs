@@ -1,10 +1,12 @@
 //! The bans in force, by source and by end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::jail::after;
 use crate::source::Source;
@@ -26,27 +28,97 @@ pub struct Ban {
     pub since: Timestamp,
     /// When it ends by itself.
     pub until: Timestamp,
+    /// Why it was made.
+    pub cause: Cause,
+}
+
+/// Why a source is banned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// An admin's order.
+    #[default]
+    Order,
+    /// What it did.
+    Attempts(Arc<Attempts>),
+    /// So many bans in this network.
+    Network(u32),
+}
+
+/// What a source did to be banned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempts {
+    /// How many attempts led to it.
+    pub count: u32,
+    /// When the first of these happened.
+    #[serde(
+        rename = "first_usec",
+        with = "jiff::fmt::serde::timestamp::microsecond::required"
+    )]
+    pub first: Timestamp,
+    /// Names that it tried of late, as the client wrote them, cut short; last the one that brought the ban.
+    pub users: Vec<Arc<str>>,
+}
+
+impl Cause {
+    /// What the source did, if that is why.
+    #[must_use]
+    pub fn attempts(&self) -> Option<&Attempts> {
+        match self {
+            Self::Attempts(attempts) => Some(attempts),
+            Self::Order | Self::Network(_) => None,
+        }
+    }
+
+    /// The name that brought the ban.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.attempts()?.users.last().map(|user| &**user)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Order => write!(f, "by an administrator"),
+            Self::Attempts(attempts) => {
+                write!(f, "{} failed logins", attempts.count)?;
+                self.user()
+                    .map_or(Ok(()), |user| write!(f, ", the last as {user:?}"))
+            }
+            Self::Network(bans) => write!(f, "{bans} bans in this network"),
+        }
+    }
 }
 
 impl Ban {
     /// A ban that lasts for `time`.
     #[must_use]
-    pub fn new(source: Source, jail: &JailName, since: Timestamp, time: Duration) -> Self {
+    pub fn new(
+        source: Source,
+        jail: &JailName,
+        since: Timestamp,
+        time: Duration,
+        cause: Cause,
+    ) -> Self {
         Self {
             source,
             jail: Arc::clone(jail),
             since,
             until: after(since, time),
+            cause,
         }
     }
 }
 
 type Key = (Source, JailName);
+/// Since when, until when, and why.
+type Term = (Timestamp, Timestamp, Cause);
 
 /// All bans that are in force. A source has one ban in a jail at the most.
 #[derive(Debug, Default)]
 pub struct Bans {
-    by_source: BTreeMap<Key, (Timestamp, Timestamp)>,
+    by_source: BTreeMap<Key, Term>,
     by_end: BTreeSet<(Timestamp, Source, JailName)>,
 }
 
@@ -59,9 +131,10 @@ impl Bans {
             jail,
             since,
             until,
+            cause,
         } = ban;
         let key = (source, Arc::clone(&jail));
-        if let Some((_, end)) = self.by_source.insert(key, (since, until)) {
+        if let Some((_, end, _)) = self.by_source.insert(key, (since, until, cause)) {
             self.by_end.remove(&(end, source, Arc::clone(&jail)));
         }
         self.by_end.insert((until, source, jail));
@@ -146,22 +219,24 @@ impl Bans {
 
     fn take_first_to_end(&mut self) -> Option<Ban> {
         let (until, source, jail) = self.by_end.pop_first()?;
-        let (since, _) = self.by_source.remove(&(source, Arc::clone(&jail)))?;
+        let (since, _, cause) = self.by_source.remove(&(source, Arc::clone(&jail)))?;
         Some(Ban {
             source,
             jail,
             since,
             until,
+            cause,
         })
     }
 }
 
-fn to_ban(((source, jail), (since, until)): (&Key, &(Timestamp, Timestamp))) -> Ban {
+fn to_ban(((source, jail), (since, until, cause)): (&Key, &Term)) -> Ban {
     Ban {
         source: *source,
         jail: Arc::clone(jail),
         since: *since,
         until: *until,
+        cause: cause.clone(),
     }
 }
 
@@ -176,6 +251,7 @@ mod tests {
             jail: jail.into(),
             since: at(since),
             until: at(until),
+            cause: Cause::Order,
         }
     }
 
@@ -226,7 +302,8 @@ mod tests {
                     source,
                     jail: "a".into(),
                     since: Timestamp::UNIX_EPOCH,
-                    until
+                    until,
+                    cause: Cause::Order,
                 }),
                 None
             );

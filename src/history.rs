@@ -149,7 +149,7 @@ impl History {
             .collect()
     }
 
-    /// The largest network around a source of which too many were banned, if `may` be banned.
+    /// The largest network around a source of which too many were banned, and how many, if `may` be banned.
     #[must_use]
     pub fn crowd(
         &self,
@@ -157,7 +157,7 @@ impl History {
         at: Timestamp,
         rule: Crowd,
         may: impl Fn(Source) -> bool,
-    ) -> Option<Source> {
+    ) -> Option<(Source, u32)> {
         let since = before(at, rule.window);
         let crowded = |network: Source, parts: u8| {
             let banned: BTreeSet<Source> = network
@@ -165,15 +165,14 @@ impl History {
                 .filter(|(source, past)| *source != network && past.since > since)
                 .filter_map(|(source, _)| source.truncated(parts))
                 .collect();
-            banned.len() >= usize::from(rule.sources)
+            let crowded = rule.sources > 0 && banned.len() >= usize::from(rule.sources);
+            crowded.then(|| u32::try_from(banned.len()).unwrap_or(u32::MAX))
         };
         source
             .crowds()
-            .filter(|(network, parts)| {
-                rule.sources > 0 && crowded(*network, *parts) && may(*network)
-            })
+            .filter_map(|(network, parts)| Some((network, crowded(network, parts)?)))
+            .filter(|(network, _)| may(*network))
             .last()
-            .map(|(network, _)| network)
     }
 }
 
@@ -268,7 +267,7 @@ mod tests {
             }
             history.note(source, at, at, WEEK);
             banned.insert(source);
-            if let Some(network) = history.crowd(source, at, CROWD, &may) {
+            if let Some((network, _)) = history.crowd(source, at, CROWD, &may) {
                 history.note(network, at, at, WEEK);
                 banned.retain(|inside| !network.contains(*inside));
                 banned.insert(network);
@@ -343,7 +342,7 @@ mod tests {
         let fifth = source("192.0.2.4");
         history.note(fifth, hour(28), hour(29), WEEK);
         let network = history.crowd(fifth, hour(28), CROWD, |_| true);
-        assert_eq!(network, Some(source("192.0.2.0/24")));
+        assert_eq!(network, Some((source("192.0.2.0/24"), 4)));
         let never = Crowd {
             sources: 0,
             ..CROWD

@@ -39,6 +39,8 @@ pub struct Rule {
 pub struct Decision {
     /// How many attempts led to it.
     pub attempts: u32,
+    /// When the first of these happened.
+    pub first: Timestamp,
     /// The last name that was tried, as the client wrote it, cut short.
     pub user: Option<String>,
 }
@@ -160,24 +162,13 @@ impl Jail {
         if new == 0 || count < limit.get() {
             return (new, None);
         }
-        record.recent.clear();
-        let user = evidence.user.clone();
-        (
-            new,
-            Some(Decision {
-                attempts: count,
-                user,
-            }),
-        )
+        (new, record.decide(evidence))
     }
 
     /// What a stranger has just been heard of is enough for a ban, whatever the limit.
     pub fn convict(&mut self, evidence: &Evidence) -> Option<Decision> {
         let record = self.records[Standing::Stranger as usize].peek_mut(evidence.source)?;
-        let attempts = record.recent.count();
-        record.recent.clear();
-        let user = evidence.user.clone();
-        (attempts > 0).then_some(Decision { attempts, user })
+        record.decide(evidence)
     }
 
     /// What is known of the password databases has changed.

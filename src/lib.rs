@@ -12,6 +12,7 @@ pub mod jail; // attempts in a window → the decision to ban
 pub mod trust; // who has logged in from where: a stale password is no guess
 pub mod accounts; // accounts that many sources guess at
 pub mod history; // who was banned before: longer bans, and whole networks
+pub mod tried; // which names each source has tried
 pub mod policy; // all of these together: evidence → sentences
 pub mod ban; // the bans in force, by source and by end
 pub mod agent; // the one owner of all state, and the loop that runs it

@@ -8,13 +8,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::accounts::{Accounts, Siege};
-use crate::ban::{Ban, JailName};
+use crate::ban::{Attempts, Ban, Cause, JailName};
 use crate::config::{Config, JailConfig};
 use crate::filter::{Evidence, Outcome, Trouble};
 use crate::history::{History, Past};
 use crate::ignore::List;
-use crate::jail::{Jail, before};
+use crate::jail::{Decision, Jail, before};
 use crate::source::Source;
+use crate::tried::Tried;
 use crate::trust::{Pair, Standing, Trust};
 
 /// A jail that has forgotten a source is thought to be too small for so long.
@@ -29,6 +30,8 @@ pub struct Policy {
     accounts: Accounts,
     /// Who was banned before.
     pub history: History,
+    /// Who tried which names.
+    pub tried: Tried,
 }
 
 /// What follows from one piece of evidence.
@@ -49,10 +52,6 @@ pub struct Weighed {
 pub struct Sentence {
     /// The ban.
     pub ban: Ban,
-    /// How many attempts led to it.
-    pub attempts: u32,
-    /// The last name that was tried, as the client wrote it, cut short.
-    pub user: Option<String>,
     /// What becomes of it.
     pub fate: Fate,
 }
@@ -77,6 +76,7 @@ impl Policy {
             trust: Trust::new(config.trust_time),
             accounts: Accounts::new(config.accounts),
             history: History::default(),
+            tried: Tried::default(),
         }
     }
 
@@ -160,6 +160,9 @@ impl Policy {
                 decisions.push((Arc::clone(name), decision));
             }
         }
+        if let Some(user) = user.filter(|_| !weighed.new.is_empty()) {
+            self.tried.note(source, user);
+        }
         if evidence.outcome == Outcome::Success {
             if let Some(user) = user {
                 weighed.customer = self.trust.learn(source, user, at);
@@ -191,14 +194,25 @@ impl Policy {
             } else {
                 Fate::Enforced
             };
-            weighed.sentences.push(Sentence {
-                ban: Ban::new(source, &name, at, time),
-                attempts: decision.attempts,
-                user: decision.user,
-                fate,
-            });
+            let cause = self.cause(source, decision);
+            let ban = Ban::new(source, &name, at, time, cause);
+            weighed.sentences.push(Sentence { ban, fate });
         }
         weighed
+    }
+
+    /// What is told of a decision.
+    fn cause(&self, source: Source, decision: Decision) -> Cause {
+        let mut users = self.tried.names(source);
+        // A word on somebody else's attempt may have brought it.
+        let last = decision.user.map(Arc::from);
+        users.retain(|user| Some(user) != last.as_ref());
+        users.extend(last);
+        Cause::Attempts(Arc::new(Attempts {
+            count: decision.attempts,
+            first: decision.first,
+            users,
+        }))
     }
 
     /// The jails that have lately had to forget sources.
@@ -246,11 +260,12 @@ impl Policy {
     pub fn crowd(&self, ban: &Ban, config: &Config, ignored: &List) -> Option<Ban> {
         let (at, jail) = (ban.since, config.jails.get(&ban.jail)?);
         let may = |network| ignored.overlap(network).is_none() && !self.trust.within(network, at);
-        let network = self.history.crowd(ban.source, at, config.crowd, may)?;
+        let (network, hosts) = self.history.crowd(ban.source, at, config.crowd, may)?;
         let time = self
             .history
             .ban_time(network, at, jail.rule.ban_time, jail.growth);
-        let mut whole = Ban::new(network, &ban.jail, at, time);
+        let cause = Cause::Network(hosts);
+        let mut whole = Ban::new(network, &ban.jail, at, time, cause);
         whole.until = whole.until.max(ban.until);
         Some(whole)
     }

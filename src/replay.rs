@@ -209,13 +209,9 @@ impl Findings {
             .note(ban.source, ban.since, ban.until, forget);
         self.jails.entry(Arc::clone(&ban.jail)).or_default().1 += 1;
         self.bans.push(sentence);
-        let whole = policy.crowd(&ban, config, court.ignored);
-        whole.map(|ban| Sentence {
-            ban,
-            attempts: 0,
-            user: None,
-            fate: Fate::Enforced,
-        })
+        let whole = policy.crowd(&ban, config, court.ignored)?;
+        let fate = Fate::Enforced;
+        Some(Sentence { ban: whole, fate })
     }
 
     /// Keeps an entry that says nothing but looks as if it should.

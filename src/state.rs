@@ -23,7 +23,7 @@ pub use open::Aside;
 pub use writer::{Event, Writer};
 
 /// `PRAGMA user_version`: another number is another schema.
-const SCHEMA_VERSION: i32 = 3;
+const SCHEMA_VERSION: i32 = 4;
 
 /// Times are microseconds since the epoch. `settled`: attempts up to then were dealt with by a ban or forgiven.
 const SCHEMA: &str = "
@@ -42,6 +42,11 @@ const HOLDER: &str = "
 const POLICY: &str = "
     CREATE TABLE customer (source TEXT, user TEXT, at INTEGER, PRIMARY KEY (source, user)) WITHOUT ROWID;
     CREATE TABLE history (source TEXT PRIMARY KEY, bans INTEGER, since INTEGER, until INTEGER) WITHOUT ROWID;
+";
+
+/// From version 3 on: why, as JSON.
+const CAUSE: &str = "
+    ALTER TABLE ban ADD COLUMN cause TEXT;
 ";
 
 /// Before all is written anew.
@@ -145,6 +150,9 @@ impl State {
             let Some((source, jail)) = key(row)? else {
                 return Ok(None);
             };
+            // Bans of a version that did not tell are kept without it.
+            let cause: Option<String> = row.get(4)?;
+            let cause = cause.and_then(|cause| serde_json::from_str(&cause).ok());
             Ok(time(row.get(2)?)
                 .zip(time(row.get(3)?))
                 .map(|(since, until)| Ban {
@@ -152,6 +160,7 @@ impl State {
                     jail,
                     since,
                     until,
+                    cause: cause.unwrap_or_default(),
                 }))
         };
         let settled =
@@ -189,7 +198,11 @@ impl State {
             position: self
                 .rows("SELECT cursor, at FROM position", "position", position)?
                 .pop(),
-            bans: self.rows("SELECT source, jail, since, until FROM ban", "ban", ban)?,
+            bans: self.rows(
+                "SELECT source, jail, since, until, cause FROM ban",
+                "ban",
+                ban,
+            )?,
             settled: self.rows(
                 "SELECT source, jail, until FROM settled",
                 "settled",
@@ -266,12 +279,13 @@ fn write(to: &Transaction<'_>, changes: &Changes) -> rusqlite::Result<()> {
         let (source, jail) = (source.to_string(), &**jail);
         match ban {
             Some(ban) => to
-                .prepare_cached("INSERT OR REPLACE INTO ban VALUES (?, ?, ?, ?)")?
+                .prepare_cached("INSERT OR REPLACE INTO ban VALUES (?, ?, ?, ?, ?)")?
                 .execute(params![
                     source,
                     jail,
                     ban.since.as_microsecond(),
-                    ban.until.as_microsecond()
+                    ban.until.as_microsecond(),
+                    serde_json::to_string(&ban.cause).ok()
                 ])?,
             None => to
                 .prepare_cached("DELETE FROM ban WHERE source = ? AND jail = ?")?

@@ -5,7 +5,7 @@ use zbus::Connection;
 
 use super::problems::{Kind, Problems};
 use super::{Options, not_saved, reach};
-use crate::ban::{Ban, JailName};
+use crate::ban::{Ban, Cause, JailName};
 use crate::config::{Config, MANUAL};
 use crate::firewall;
 use crate::jail::before;
@@ -115,6 +115,7 @@ async fn rebuild(connection: &Connection, options: &Options) -> (Saved, String) 
                     jail,
                     since,
                     until,
+                    cause: Cause::Order,
                 });
             }
         }

@@ -29,7 +29,7 @@ use crate::source::Source;
 use crate::state::{Changes, Saved, Totals};
 use ignored::Told;
 use lift::Reason;
-use tell::{Cause, tell_ban, tell_observed};
+use tell::{tell_ban, tell_observed};
 
 /// Where nobody attacks, the journal's position is saved when it has moved on by this much.
 const POSITION_INTERVAL: Duration = Duration::from_mins(10);
@@ -157,32 +157,27 @@ impl Keeper {
     }
 
     fn carry_out(&mut self, sentence: Sentence, again: bool) {
-        let Sentence {
-            ban,
-            attempts,
-            user,
-            fate,
-        } = sentence;
-        let cause = Cause::Attempts(attempts, user);
+        let Sentence { ban, fate } = sentence;
         match fate {
             Fate::Enforced if self.bans.covers(ban.source) => {
                 tracing::debug!("{} is banned with its network already", ban.source);
             }
-            Fate::Enforced => self.ban(&ban, &cause),
+            Fate::Enforced => self.ban(&ban),
             Fate::Observed => {
                 self.settle(ban.source, &ban.jail, ban.until);
-                tell_observed(&ban, &cause);
+                tell_observed(&ban);
             }
-            Fate::Ignored => self.spare(&ban, &cause, again),
+            Fate::Ignored => self.spare(&ban, again),
         }
     }
 
-    fn ban(&mut self, ban: &Ban, cause: &Cause) {
+    fn ban(&mut self, ban: &Ban) {
         self.settle(ban.source, &ban.jail, ban.until);
         let totals = self.totals.entry(Arc::clone(&ban.jail)).or_default();
         totals.banned += 1;
         self.changes.totals.insert(Arc::clone(&ban.jail), *totals);
-        if self.bans.of_source(ban.source).any(|known| known == *ban) {
+        let same = |known: Ban| known.jail == ban.jail && known.since == ban.since;
+        if self.bans.of_source(ban.source).any(same) {
             // Decided before, when the state that knows of it could not be read.
             return;
         }
@@ -201,7 +196,7 @@ impl Keeper {
             );
             return;
         }
-        tell_ban(ban, cause);
+        tell_ban(ban);
         self.announcer.say(Announcement::BanNew(
             ban.source.to_string(),
             Arc::clone(&ban.jail),
@@ -223,7 +218,7 @@ impl Keeper {
     fn ban_network(&mut self, whole: &Ban) {
         let mut folded = self.bans.inside(whole.source);
         folded.retain(|ban| ban.source != whole.source);
-        self.ban(whole, &Cause::Crowd(folded.len()));
+        self.ban(whole);
         for ban in &folded {
             self.bans.remove(ban.source, Some(&ban.jail));
         }

@@ -117,7 +117,7 @@ fn as_json(findings: &Findings) -> Value {
             "jail": &*would.ban.jail,
             "at_usec": usec(would.ban.since),
             "until_usec": usec(would.ban.until),
-            "failures": would.attempts,
+            "failures": would.ban.cause.attempts().map_or(0, |attempts| attempts.count),
         })
     });
     let unmatched = findings
@@ -150,19 +150,16 @@ fn as_text(findings: &Findings) -> String {
         .bans
         .iter()
         .map(|would| {
-            let user = would
-                .user
-                .as_deref()
-                .map(|user| format!("{user:?}"))
-                .unwrap_or_default();
             let ban = &would.ban;
+            let user = ban.cause.user().map(|user| format!("{user:?}"));
+            let attempts = ban.cause.attempts().map_or(0, |attempts| attempts.count);
             let time = |at: Timestamp| text::time(usec(at).unsigned_abs());
             [
                 time(ban.since),
                 ban.source.to_string(),
                 ban.jail.to_string(),
-                would.attempts.to_string(),
-                user,
+                attempts.to_string(),
+                user.unwrap_or_default(),
                 time(ban.until),
             ]
         })

@@ -16,6 +16,10 @@ impl Recent {
         self.count
     }
 
+    pub(super) fn first(&self) -> Option<Timestamp> {
+        self.attempts.first().map(|(at, _)| *at)
+    }
+
     pub(super) fn last(&self) -> Option<Timestamp> {
         self.attempts.last().map(|(at, _)| *at)
     }

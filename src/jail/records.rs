@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lru::LruCache;
 
-use super::before;
 use super::recent::Recent;
+use super::{Decision, before};
 use crate::filter::{Evidence, Outcome};
 use crate::source::Source;
 use crate::tally::{Habits, Tally};
@@ -136,6 +136,19 @@ impl Record {
             self.recent.add(at, new);
         }
         new
+    }
+
+    /// What counts is enough for a ban.
+    pub(super) fn decide(&mut self, evidence: &Evidence) -> Option<Decision> {
+        let first = self.recent.first()?;
+        let attempts = self.recent.count();
+        self.recent.clear();
+        let user = evidence.user.clone();
+        Some(Decision {
+            attempts,
+            first,
+            user,
+        })
     }
 
     /// Up to when nothing counts any more.

@@ -77,6 +77,7 @@ fn the_limit_is_exact() {
             );
         }
         let decision = Decision {
+            first: front(1, 1).at,
             attempts: limit,
             user: Some(format!("user{limit}")),
         };

@@ -9,7 +9,7 @@ use nix::unistd::Uid;
 use systemd::journal::Journal;
 
 use super::entries::{Error, Place, open, time};
-use crate::ban::{Ban, Bans, JailName, MAX_BANS};
+use crate::ban::{Attempts, Ban, Bans, Cause, JailName, MAX_BANS};
 use crate::source::Source;
 
 /// journald says of whom an entry is (systemd.journal-fields(7)): of the agent's unit, and its user.
@@ -59,12 +59,23 @@ impl Told {
             let until = until.and_then(|until| Timestamp::from_microsecond(until).ok());
             if let Some(until) = until {
                 self.pardoned.remove(&(source, Arc::clone(&jail)));
-                let since = at;
+                let count = text(c"BANJOUR_ATTEMPTS").and_then(|count| count.parse().ok());
+                let users: Vec<Arc<str>> =
+                    text(c"BANJOUR_USER").map(Arc::from).into_iter().collect();
+                let attempts = |count| {
+                    let (first, users) = (at, users);
+                    Cause::Attempts(Arc::new(Attempts {
+                        count,
+                        first,
+                        users,
+                    }))
+                };
                 self.bans.insert(Ban {
                     source,
                     jail,
-                    since,
+                    since: at,
                     until,
+                    cause: count.map_or(Cause::Order, attempts),
                 });
             }
             return Ok(());

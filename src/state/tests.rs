@@ -1,6 +1,8 @@
 use std::fs;
+use std::sync::Arc;
 
 use super::*;
+use crate::ban::{Attempts, Cause};
 
 const PAST: Past = Past {
     bans: 3,
@@ -18,6 +20,11 @@ fn changes() -> Changes {
             jail,
             since: at(1),
             until: at(2),
+            cause: Cause::Attempts(Arc::new(Attempts {
+                count: 3,
+                first: at(0),
+                users: vec!["bob".into(), "o'\"brien".into()],
+            })),
         }
     };
     Changes {

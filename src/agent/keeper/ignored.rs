@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use lru::LruCache;
 
 use super::Keeper;
-use super::tell::{Cause, tell_ignored};
+use super::tell::tell_ignored;
 use crate::ban::{Ban, JailName};
 use crate::bus::Announcement;
 use crate::ignore::List;
@@ -36,7 +36,7 @@ impl Keeper {
 
     /// A ban that must not be. Its jail goes on counting, and it is told once in the jail's window; what is read `again` was
     /// told when it was read first.
-    pub(super) fn spare(&mut self, ban: &Ban, cause: &Cause, again: bool) {
+    pub(super) fn spare(&mut self, ban: &Ban, again: bool) {
         let (Some(ignored), Some(jail)) = (
             self.ignored.overlap(ban.source),
             self.policy.jails().get(&ban.jail),
@@ -54,12 +54,12 @@ impl Keeper {
         if again {
             return;
         }
-        tell_ignored(ban, cause, ignored);
+        tell_ignored(ban, ignored);
         self.announcer.say(Announcement::BanIgnored(
             ban.source.to_string(),
             Arc::clone(&ban.jail),
-            cause.attempts().unwrap_or_default(),
-            cause.user().unwrap_or_default().to_owned(),
+            ban.cause.attempts().map_or(0, |attempts| attempts.count),
+            ban.cause.user().unwrap_or_default().to_owned(),
         ));
     }
 }

@@ -8,8 +8,7 @@ use jiff::Timestamp;
 
 use super::Keeper;
 use super::lift::Reason;
-use super::tell::Cause;
-use crate::ban::{Ban, JailName};
+use crate::ban::{Ban, Cause, JailName};
 use crate::bus::{BanRow, Error, JailStatus, Status};
 use crate::config::{MANUAL, MAX_TIME};
 use crate::jail::usec;
@@ -46,8 +45,8 @@ impl Keeper {
                 )));
             }
         };
-        let ban = Ban::new(source, &jail, Timestamp::now(), duration);
-        self.ban(&ban, &Cause::Order);
+        let ban = Ban::new(source, &jail, Timestamp::now(), duration, Cause::Order);
+        self.ban(&ban);
         Ok(())
     }
 

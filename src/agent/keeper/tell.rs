@@ -1,7 +1,5 @@
 //! What the agent's own journal tells of decisions.
 
-use std::fmt;
-
 use jiff::Timestamp;
 
 use super::{Keeper, local};
@@ -12,78 +10,39 @@ use crate::ignore::Ignored;
 use crate::jail::usec;
 use crate::log::id;
 
-/// Why somebody is banned.
-#[derive(Debug)]
-pub(super) enum Cause {
-    /// An admin's order.
-    Order,
-    /// So many attempts, the last one under a name.
-    Attempts(u32, Option<String>),
-    /// So many bans in a network.
-    Crowd(usize),
-}
-
-impl Cause {
-    pub(super) fn attempts(&self) -> Option<u32> {
-        match self {
-            Self::Attempts(attempts, _) => Some(*attempts),
-            Self::Order | Self::Crowd(_) => None,
-        }
-    }
-
-    pub(super) fn user(&self) -> Option<&str> {
-        match self {
-            Self::Attempts(_, user) => user.as_deref(),
-            Self::Order | Self::Crowd(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Order => write!(f, "by an administrator"),
-            Self::Attempts(attempts, Some(user)) => {
-                write!(f, "{attempts} failed logins, the last as {user:?}")
-            }
-            Self::Attempts(attempts, None) => write!(f, "{attempts} failed logins"),
-            Self::Crowd(bans) => write!(f, "{bans} bans in this network"),
-        }
-    }
-}
-
 /// Tells of a decision, of its kind's `MESSAGE_ID` and action. `until`: where the ban's end matters.
-fn tell(id: &str, action: &str, ban: &Ban, cause: &Cause, until: Option<Timestamp>, text: &str) {
+fn tell(id: &str, action: &str, ban: &Ban, until: Option<Timestamp>, text: &str) {
+    let cause = &ban.cause;
     tracing::info!(
         MESSAGE_ID = id,
         BANJOUR_ACTION = action,
         BANJOUR_SOURCE = %ban.source,
         BANJOUR_JAIL = %ban.jail,
         BANJOUR_USER = cause.user(),
-        BANJOUR_ATTEMPTS = cause.attempts(),
+        BANJOUR_ATTEMPTS = cause.attempts().map(|attempts| attempts.count),
         BANJOUR_UNTIL = until.map(usec),
         "{text}: {cause}"
     );
 }
 
-pub(super) fn tell_ban(ban: &Ban, cause: &Cause) {
+pub(super) fn tell_ban(ban: &Ban) {
     let (Ban { source, jail, .. }, until) = (ban, local(ban.until));
     let text = format!("banned {source} until {until} in jail {jail}");
-    tell(id::BAN, "ban", ban, cause, Some(ban.until), &text);
+    tell(id::BAN, "ban", ban, Some(ban.until), &text);
 }
 
 /// What would have happened.
-pub(super) fn tell_observed(ban: &Ban, cause: &Cause) {
+pub(super) fn tell_observed(ban: &Ban) {
     let (Ban { source, jail, .. }, until) = (ban, local(ban.until));
     let text = format!("would ban {source} until {until} in jail {jail}, which only observes");
-    tell(id::OBSERVED, "observe", ban, cause, Some(ban.until), &text);
+    tell(id::OBSERVED, "observe", ban, Some(ban.until), &text);
 }
 
 /// What must not happen.
-pub(super) fn tell_ignored(ban: &Ban, cause: &Cause, ignored: &Ignored) {
+pub(super) fn tell_ignored(ban: &Ban, ignored: &Ignored) {
     let Ban { source, jail, .. } = ban;
     let text = format!("did not ban {source} in jail {jail}, {ignored}");
-    tell(id::BAN_IGNORED, "ban-ignored", ban, cause, None, &text);
+    tell(id::BAN_IGNORED, "ban-ignored", ban, None, &text);
 }
 
 impl Keeper {
