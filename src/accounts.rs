@@ -1,6 +1,7 @@
 //! Accounts that many sources guess at. A botnet tries each address once or twice, below any limit; what its addresses have
 //! in common is the account. Pure.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -33,12 +34,26 @@ pub struct Accounts {
     by_name: LruCache<Box<str>, Account>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Account {
     /// The last sources that failed, each once, with when, as many as the rule has.
     sources: VecDeque<(Timestamp, Source)>,
     /// It is known to be under attack.
     told: bool,
+    /// Attempts since it was last left alone for a window.
+    attempts: u32,
+    heard: Timestamp,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            sources: VecDeque::new(),
+            told: false,
+            attempts: 0,
+            heard: Timestamp::MIN,
+        }
+    }
 }
 
 /// How an account is doing.
@@ -70,10 +85,9 @@ impl Accounts {
         }
     }
 
-    /// Somebody has failed to log in.
-    pub fn fail(&mut self, user: &str, source: Source, at: Timestamp) -> Siege {
-        let needed = usize::from(self.rule.sources);
-        if needed == 0 || user.is_empty() {
+    /// Somebody has failed to log in, so many times.
+    pub fn fail(&mut self, user: &str, source: Source, at: Timestamp, attempts: u32) -> Siege {
+        if user.is_empty() {
             return Siege::None;
         }
         let name = folded(user);
@@ -81,12 +95,21 @@ impl Accounts {
             self.by_name.pop_lru();
         }
         let account = self.by_name.get_or_insert_mut(name, Account::default);
+        let since = before(at, self.rule.window);
+        if account.heard <= since {
+            account.attempts = 0;
+        }
+        account.attempts = account.attempts.saturating_add(attempts);
+        account.heard = account.heard.max(at);
+        let needed = usize::from(self.rule.sources);
+        if needed == 0 {
+            return Siege::None;
+        }
         account.sources.retain(|(_, known)| *known != source);
         if account.sources.len() == needed {
             account.sources.pop_front();
         }
         account.sources.push_back((at, source));
-        let since = before(at, self.rule.window);
         let first = account.sources.front().map(|(first, _)| *first);
         let besieged = account.sources.len() == needed && first.is_some_and(|first| first > since);
         let told = std::mem::replace(&mut account.told, besieged);
@@ -95,6 +118,23 @@ impl Accounts {
             (true, false) => Siege::Begins(self.rule.sources),
             (true, true) => Siege::Lasts,
         }
+    }
+
+    /// The accounts with most attempts lately: attempts, sources (no more than the rule asks for), and whether they are
+    /// under attack.
+    #[must_use]
+    pub fn busiest<'a>(&'a self, now: Timestamp, most: usize) -> Vec<(&'a str, u32, u32, bool)> {
+        let since = before(now, self.rule.window);
+        let lately = self.by_name.iter().filter(|(_, a)| a.heard > since);
+        let mut accounts: Vec<_> = lately.collect();
+        accounts.sort_by_key(|(name, account)| (Reverse(account.attempts), *name));
+        accounts.truncate(most);
+        let row = |(name, account): (&'a Box<str>, &Account)| {
+            let sources = account.sources.iter().filter(|(at, _)| *at > since);
+            let sources = u32::try_from(sources.count()).unwrap_or(u32::MAX);
+            (&**name, account.attempts, sources, account.told)
+        };
+        accounts.into_iter().map(row).collect()
     }
 
     /// Somebody who failed has logged in after all.
@@ -132,19 +172,25 @@ mod tests {
     fn many_sources_are_an_attack_and_one_that_fails_often_is_not() {
         let mut accounts = Accounts::new(RULE);
         for at in 0..20 {
-            assert_eq!(accounts.fail("bob", host(at % 2), second(0)), Siege::None);
+            assert_eq!(
+                accounts.fail("bob", host(at % 2), second(0), 1),
+                Siege::None
+            );
         }
-        assert_eq!(accounts.fail("Bob", host(2), second(1)), Siege::Begins(3));
-        assert_eq!(accounts.fail("bob", host(3), second(2)), Siege::Lasts);
-        assert_eq!(accounts.fail("bob", host(0), second(3)), Siege::Lasts);
-        assert_eq!(accounts.fail("alice", host(3), second(3)), Siege::None);
+        assert_eq!(
+            accounts.fail("Bob", host(2), second(1), 1),
+            Siege::Begins(3)
+        );
+        assert_eq!(accounts.fail("bob", host(3), second(2), 1), Siege::Lasts);
+        assert_eq!(accounts.fail("bob", host(0), second(3), 1), Siege::Lasts);
+        assert_eq!(accounts.fail("alice", host(3), second(3), 1), Siege::None);
     }
 
     #[test]
     fn who_gets_in_after_all_is_no_attacker() {
         let mut accounts = Accounts::new(RULE);
         for n in 0..9 {
-            assert_eq!(accounts.fail("bob", host(n), second(0)), Siege::None);
+            assert_eq!(accounts.fail("bob", host(n), second(0), 1), Siege::None);
             accounts.forgive("Bob", host(n));
         }
     }
@@ -153,12 +199,12 @@ mod tests {
     fn it_ends_when_fewer_come_and_may_begin_again() {
         let mut accounts = Accounts::new(RULE);
         for n in 0..3 {
-            accounts.fail("bob", host(n), second(0));
+            accounts.fail("bob", host(n), second(0), 1);
         }
-        assert_eq!(accounts.fail("bob", host(4), second(3599)), Siege::Lasts);
-        assert_eq!(accounts.fail("bob", host(5), second(3600)), Siege::None);
+        assert_eq!(accounts.fail("bob", host(4), second(3599), 1), Siege::Lasts);
+        assert_eq!(accounts.fail("bob", host(5), second(3600), 1), Siege::None);
         assert_eq!(
-            accounts.fail("bob", host(6), second(3700)),
+            accounts.fail("bob", host(6), second(3700), 1),
             Siege::Begins(3)
         );
     }
@@ -167,23 +213,23 @@ mod tests {
     fn names_that_are_made_up_are_bounded_and_push_out_none_under_attack() {
         let mut accounts = Accounts::new(RULE);
         for n in 0..3 {
-            accounts.fail("bob", host(n), second(0));
+            accounts.fail("bob", host(n), second(0), 1);
         }
         for n in 0..2 * MAX_ACCOUNTS {
-            accounts.fail(&format!("{n}{}", "x".repeat(9000)), host(1), second(1));
+            accounts.fail(&format!("{n}{}", "x".repeat(9000)), host(1), second(1), 1);
             if n % 1000 == 0 {
-                assert_eq!(accounts.fail("bob", host(n), second(1)), Siege::Lasts);
+                assert_eq!(accounts.fail("bob", host(n), second(1), 1), Siege::Lasts);
             }
         }
         assert_eq!(accounts.by_name.len(), MAX_ACCOUNTS);
-        assert_eq!(accounts.fail("", host(1), second(1)), Siege::None);
+        assert_eq!(accounts.fail("", host(1), second(1), 1), Siege::None);
     }
 
     #[test]
     fn nothing_is_an_attack_where_the_rule_says_so() {
         let mut accounts = Accounts::new(Rule { sources: 0, ..RULE });
         for n in 0..100 {
-            assert_eq!(accounts.fail("bob", host(n), second(0)), Siege::None);
+            assert_eq!(accounts.fail("bob", host(n), second(0), 1), Siege::None);
         }
     }
 }

@@ -281,6 +281,22 @@ impl Agent {
                 let _ = reply.send(done.map(|lifted| (lifted, keeper.when_saved())));
             }
             Order::ListBans(jail, reply) => drop(reply.send(keeper.list(jail.as_deref()))),
+            Order::DescribeBans(jail, reply) => {
+                let known = jail.is_empty() || keeper.config().jails.contains_key(&*jail);
+                let jail = Some(&*jail).filter(|jail| !jail.is_empty());
+                let bans = known.then(|| keeper.describe(jail));
+                let no_such = || {
+                    Error::NoSuchJail(format!("there is no jail {:?}", jail.unwrap_or_default()))
+                };
+                let _ = reply.send(bans.ok_or_else(no_such));
+            }
+            Order::Overview(most, reply) => {
+                let _ = reply.send(keeper.overview(most, Timestamp::now()));
+            }
+            Order::Why(source, reply) => {
+                let source = parse(&source);
+                let _ = reply.send(source.map(|source| keeper.explain(source, Timestamp::now())));
+            }
             Order::Status(reply) => drop(reply.send(keeper.status(self.problems.texts()))),
             Order::Jail(name, reply) => {
                 if let Some(status) = keeper.jail_status(&name, Timestamp::now()) {

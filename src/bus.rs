@@ -3,10 +3,12 @@
 //! Handlers hold only a sender to the agent, which owns all state, and wait for its answer without any lock. Signals go
 //! the other way through [`Announcer`]: a bus that is slow to take them never holds up the agent.
 
+mod answer;
 mod error;
 mod jail;
 mod manager;
 mod proxy;
+mod subscribers;
 
 use tokio::sync::{mpsc, oneshot};
 use zbus::{Connection, connection};
@@ -14,10 +16,12 @@ use zbus::{Connection, connection};
 use crate::ban::JailName;
 use crate::firewall::Backend;
 use crate::log::LogControl;
+pub use answer::{BanDetails, BusyAccount, BusySource, Doings, Explanation, Overview};
 pub use error::{CallError, Error};
 use jail::Jail;
 use manager::{Manager, ManagerSignals};
 pub use proxy::{JailProxy, ManagerProxy};
+use subscribers::Subscribers;
 
 /// The well-known name. Its number changes when an interface changes so that old clients would fail.
 pub const NAME: &str = "org.banjour.Banjour1";
@@ -46,6 +50,12 @@ pub enum Order {
     Unban(String, String, oneshot::Sender<Done<u32>>),
     /// The bans of one jail, or of all.
     ListBans(Option<JailName>, oneshot::Sender<Vec<BanRow>>),
+    /// The same, with why they were made; no answer when there is no such jail.
+    DescribeBans(String, oneshot::Sender<Result<Vec<BanDetails>, Error>>),
+    /// Who and what is in sight, of each kind so many at the most.
+    Overview(u32, oneshot::Sender<Overview>),
+    /// What is known of a source.
+    Why(String, oneshot::Sender<Result<Explanation, Error>>),
     /// Read the configuration again.
     Reload(oneshot::Sender<Result<(), Error>>),
     /// The manager's properties.
@@ -121,6 +131,8 @@ pub enum Announcement {
     BanNew(String, JailName, u64),
     /// Source, jail, reason.
     BanRemoved(String, JailName, &'static str),
+    /// Source, jail, user, attempts, when (µs since the epoch): for subscribers alone.
+    Attempt(String, JailName, String, u32, u64),
     /// An account has come under attack from so many sources.
     AccountUnderAttack(String, u32),
     /// Source, jail, attempts, the last user.
@@ -137,14 +149,23 @@ pub enum Announcement {
 
 /// The agent's way to say something on the bus without waiting for it.
 #[derive(Clone, Debug)]
-pub struct Announcer(mpsc::Sender<Announcement>);
+pub struct Announcer {
+    announcements: mpsc::Sender<Announcement>,
+    subscribers: Subscribers,
+}
 
 impl Announcer {
     /// Says it, or loses it when thousands of signals wait already.
     pub fn say(&self, announcement: Announcement) {
-        if self.0.try_send(announcement).is_err() {
+        if self.announcements.try_send(announcement).is_err() {
             tracing::debug!("the bus is behind, a signal is lost");
         }
+    }
+
+    /// Whether anybody wants to hear of every attempt.
+    #[must_use]
+    pub fn has_subscribers(&self) -> bool {
+        !self.subscribers.is_empty()
     }
 }
 
@@ -157,11 +178,13 @@ pub async fn serve(
     jails: impl Iterator<Item = JailName>,
 ) -> zbus::Result<(Connection, mpsc::Receiver<Order>, Announcer)> {
     let (orders, receiver) = mpsc::channel(ORDERS);
+    let subscribers = Subscribers::default();
     let builder = connection::Builder::system()
         .serve_at(
             PATH,
             Manager {
                 orders: orders.clone(),
+                subscribers: subscribers.clone(),
             },
         )
         .serve_at(LOG_CONTROL_PATH, log)
@@ -181,7 +204,11 @@ pub async fn serve(
     let connection = jails.fold(builder, serve_jail).build().await?;
     let (announcer, announcements) = mpsc::channel(SIGNALS);
     tokio::spawn(announce(connection.clone(), orders, announcements));
-    Ok((connection, receiver, Announcer(announcer)))
+    let announcer = Announcer {
+        announcements: announcer,
+        subscribers,
+    };
+    Ok((connection, receiver, announcer))
 }
 
 async fn announce(
@@ -207,6 +234,17 @@ async fn emit(
         Announcement::BanNew(source, jail, until) => manager.ban_new(&source, &jail, until).await,
         Announcement::BanRemoved(source, jail, reason) => {
             manager.ban_removed(&source, &jail, reason).await
+        }
+        Announcement::Attempt(source, jail, user, attempts, at) => {
+            for client in manager.get().await.subscribers.all() {
+                manager
+                    .signal_emitter()
+                    .to_owned()
+                    .set_destination(client.into())
+                    .attempt(&source, &jail, &user, attempts, at)
+                    .await?;
+            }
+            Ok(())
         }
         Announcement::AccountUnderAttack(user, sources) => {
             manager.account_under_attack(&user, sources).await

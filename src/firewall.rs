@@ -23,6 +23,7 @@ use crate::source::Source;
 
 pub use desired::Desired;
 pub use driver::{Report, run};
+use firewalld::Firewalld;
 use netfilter::Netfilter;
 pub use netfilter::{Disconnections, NotEnded};
 
@@ -126,6 +127,30 @@ pub async fn left(connection: &Connection) -> Option<(Backend, BTreeMap<Source, 
         }
     }
     None
+}
+
+/// Whether a source is kept out, or all of a network around it, by the firewall's own word.
+///
+/// # Errors
+/// When it can't be asked.
+pub async fn holds(
+    connection: &Connection,
+    backend: Backend,
+    source: Source,
+) -> Result<bool, Error> {
+    let holds = |held: &Source| held.contains(source);
+    let refused = |e: zbus::Error| Error::Refused(backend, e.to_string());
+    let ask = async {
+        if backend == Backend::Firewalld {
+            let firewalld = Firewalld::new(connection).await.map_err(refused)?;
+            return Ok(firewalld.read().await?.iter().any(holds));
+        }
+        let helper = Netfilter::new(connection, backend).await.map_err(refused)?;
+        Ok(helper.read().await?.sources.keys().any(holds))
+    };
+    timeout(PATIENCE, ask)
+        .await
+        .unwrap_or(Err(Error::Hangs(backend)))
 }
 
 /// How many packets and bytes of banned sources were not let in, where that is counted.

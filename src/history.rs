@@ -81,12 +81,15 @@ impl History {
         Duration::try_from_secs_f64(grown).map_or(longest, |grown| grown.min(longest))
     }
 
-    fn past(&self, source: Source) -> Option<&Past> {
+    /// What is remembered of a source.
+    #[must_use]
+    pub fn past(&self, source: Source) -> Option<&Past> {
         self.by_source.get(&source)
     }
 
     /// How many bans of a source are not forgotten.
-    fn bans(&self, source: Source, at: Timestamp, forget: Duration) -> u32 {
+    #[must_use]
+    pub fn bans(&self, source: Source, at: Timestamp, forget: Duration) -> u32 {
         let Some(past) = self.past(source) else {
             return 0;
         };

@@ -3,6 +3,8 @@
 mod recent;
 mod records;
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -246,6 +248,24 @@ impl Jail {
         self.records_of(source)
             .map(|record| record.recent.known)
             .sum()
+    }
+
+    /// The sources with most attempts, of those heard of in the window that ends `now`, with when they were.
+    #[must_use]
+    pub fn busiest(&self, now: Timestamp, most: usize) -> Vec<(Source, Timestamp)> {
+        let start = before(now, self.rule.window);
+        let mut busiest = BinaryHeap::new();
+        for (source, record) in self.records.iter().flat_map(Records::iter) {
+            let last = record.heard();
+            if last > start && record.recent.known > 0 {
+                busiest.push(Reverse((record.recent.known, last, *source)));
+                if busiest.len() > most {
+                    busiest.pop();
+                }
+            }
+        }
+        let source = |Reverse((_, last, source))| (source, last);
+        busiest.into_iter().map(source).collect()
     }
 
     /// How many sources have attempts in the window that ends `now`.

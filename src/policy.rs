@@ -1,6 +1,7 @@
 //! Evidence → sentences: what the jails make of it, with what is known of customers, of accounts under attack and of
 //! earlier bans. The agent carries sentences out, a replay lists them. Pure.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,8 @@ pub struct Policy {
     jails: BTreeMap<JailName, Jail>,
     /// Who has logged in from where.
     pub trust: Trust,
-    accounts: Accounts,
+    /// Accounts that strangers fail for.
+    pub accounts: Accounts,
     /// Who was banned before.
     pub history: History,
     /// Who tried which names.
@@ -113,6 +115,24 @@ impl Policy {
         }
     }
 
+    /// The sources with most attempts lately, with when they were last heard of.
+    #[must_use]
+    pub fn busiest(&self, now: Timestamp, most: usize) -> Vec<(Source, u32, Timestamp)> {
+        let busy: BTreeMap<Source, Timestamp> = self
+            .jails
+            .values()
+            .flat_map(|jail| jail.busiest(now, most))
+            .collect();
+        let attempts = |source| self.jails.values().map(|jail| jail.attempts(source)).sum();
+        let mut busy: Vec<_> = busy
+            .into_iter()
+            .map(|(source, last)| (source, attempts(source), last))
+            .collect();
+        busy.sort_by_key(|(_, attempts, last)| Reverse((*attempts, *last)));
+        busy.truncate(most);
+        busy
+    }
+
     /// Forgets all attempts.
     pub fn forget_attempts(&mut self) {
         for jail in self.jails.values_mut() {
@@ -169,7 +189,11 @@ impl Policy {
                 self.accounts.forgive(user, source);
             }
         } else if standing == Standing::Stranger && !weighed.new.is_empty() {
-            let siege = self.accounts.fail(user.unwrap_or_default(), source, at);
+            let attempts = weighed.new.iter().map(|(_, new)| *new).max();
+            let user = user.unwrap_or_default();
+            let siege = self
+                .accounts
+                .fail(user, source, at, attempts.unwrap_or_default());
             if let Siege::Begins(sources) = siege {
                 weighed.siege = Some(sources);
             }

@@ -20,6 +20,8 @@ pub enum Action {
     Reload,
     /// To see who is banned.
     Read,
+    /// To see who tried what: names, attempts, customers.
+    Inspect,
 }
 
 impl fmt::Display for Action {
@@ -29,6 +31,7 @@ impl fmt::Display for Action {
             Self::Unban => "org.banjour.Banjour1.unban",
             Self::Reload => "org.banjour.Banjour1.reload",
             Self::Read => "org.banjour.Banjour1.read",
+            Self::Inspect => "org.banjour.Banjour1.inspect",
         })
     }
 }

@@ -121,6 +121,18 @@ impl Trust {
             .any(|(_, last)| *last > since)
     }
 
+    /// Who has logged in lately from a source in this network, and when last.
+    #[must_use]
+    pub fn of_source(&self, network: Source, at: Timestamp) -> Vec<(String, Timestamp)> {
+        let since = before(at, self.lasts);
+        let logins = self
+            .iter()
+            .filter(|((source, _), last)| network.overlaps(*source) && *last > since);
+        logins
+            .map(|((_, user), last)| (user.into(), last))
+            .collect()
+    }
+
     /// All that is to be remembered, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (Pair, Timestamp)> {
         let pairs = self

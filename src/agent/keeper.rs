@@ -1,6 +1,7 @@
 //! The jails and the bans, and what follows from a change of them: the firewall's desired set, what is to be saved, what
 //! the bus and the journal hear.
 
+mod explain;
 mod ignored;
 mod lift;
 mod orders;
@@ -140,6 +141,7 @@ impl Keeper {
         for (name, new) in weighed.new {
             self.tell_attempt(evidence, new, &name);
             if !again {
+                self.announce_attempt(evidence, new, &name);
                 let totals = self.totals.entry(Arc::clone(&name)).or_default();
                 totals.failed += u64::from(new);
                 self.changes.totals.insert(name, *totals);

@@ -5,7 +5,10 @@ use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, interface};
 
-use super::{BanRow, CallError, Error, Order, Status, ask, have_done};
+use super::{
+    BanDetails, BanRow, CallError, Error, Explanation, Order, Overview, Status, Subscribers, ask,
+    have_done,
+};
 use crate::firewall::{self, Backend};
 use crate::polkit::{Action, authorize};
 
@@ -13,6 +16,7 @@ use crate::polkit::{Action, authorize};
 #[derive(Debug)]
 pub(super) struct Manager {
     pub(super) orders: mpsc::Sender<Order>,
+    pub(super) subscribers: Subscribers,
 }
 
 #[interface(name = "org.banjour.Banjour1.Manager", introspection_docs = false)]
@@ -61,6 +65,94 @@ impl Manager {
         Ok(ask(&self.orders, |reply| Order::ListBans(None, reply)).await?)
     }
 
+    #[zbus(out_args("bans"))]
+    async fn describe_bans(
+        &self,
+        jail: String,
+        flags: u64,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<BanDetails>, CallError> {
+        no_flags(flags)?;
+        authorize(connection, &header, Action::Inspect).await?;
+        let describe = |reply| Order::DescribeBans(jail, reply);
+        Ok(ask(&self.orders, describe).await??)
+    }
+
+    #[zbus(out_args("overview"))]
+    async fn overview(
+        &self,
+        most: u32,
+        flags: u64,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Overview, CallError> {
+        no_flags(flags)?;
+        authorize(connection, &header, Action::Inspect).await?;
+        Ok(ask(&self.orders, |reply| Order::Overview(most, reply)).await?)
+    }
+
+    #[zbus(out_args("explanation"))]
+    async fn why(
+        &self,
+        source: String,
+        flags: u64,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Explanation, CallError> {
+        no_flags(flags)?;
+        authorize(connection, &header, Action::Inspect).await?;
+        let (of, status) = (source.clone(), self.status().await?);
+        let mut explanation = ask(&self.orders, |reply| Order::Why(source, reply)).await??;
+        let in_force = match (status.firewall, of.parse()) {
+            (Some(firewall), Ok(of)) => firewall::holds(connection, firewall, of).await.ok(),
+            _ => None,
+        };
+        explanation.in_force = match in_force {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "unknown",
+        }
+        .to_owned();
+        Ok(explanation)
+    }
+
+    /// Whoever calls this hears of every attempt (signal `Attempt`) until it leaves the bus.
+    async fn subscribe(
+        &self,
+        flags: u64,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), CallError> {
+        no_flags(flags)?;
+        authorize(connection, &header, Action::Inspect).await?;
+        let added = match header.sender() {
+            Some(sender) => {
+                let client = sender.to_owned().into();
+                self.subscribers.add(connection, client).await
+            }
+            None => Ok(false),
+        };
+        match added {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Failed("too many are subscribed already".to_owned()).into()),
+            Err(error) => Err(Error::Failed(error.to_string()).into()),
+        }
+    }
+
+    #[allow(clippy::unused_async, reason = "zbus wants a future")]
+    async fn unsubscribe(
+        &self,
+        flags: u64,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), CallError> {
+        no_flags(flags)?;
+        if let Some(sender) = header.sender() {
+            self.subscribers.remove(&sender.to_owned().into());
+        }
+        Ok(())
+    }
+
     #[zbus(out_args("counted", "packets", "bytes"))]
     async fn dropped(
         &self,
@@ -99,6 +191,16 @@ impl Manager {
         source: &str,
         jail: &str,
         reason: &str,
+    ) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn attempt(
+        emitter: &SignalEmitter<'_>,
+        source: &str,
+        jail: &str,
+        user: &str,
+        attempts: u32,
+        at_usec: u64,
     ) -> zbus::Result<()>;
 
     #[zbus(signal)]

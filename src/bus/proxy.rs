@@ -2,7 +2,7 @@
 
 #![allow(missing_docs, reason = "see manager.rs and jail.rs")]
 
-use super::BanRow;
+use super::{BanDetails, BanRow, Explanation, Overview};
 
 #[zbus::proxy(
     interface = "org.banjour.Banjour1.Manager",
@@ -15,9 +15,41 @@ pub trait Manager {
     #[zbus(allow_interactive_auth)]
     fn unban(&self, source: &str, jail: &str, flags: u64) -> zbus::Result<u32>;
     fn list_bans(&self) -> zbus::Result<Vec<BanRow>>;
+    #[zbus(allow_interactive_auth)]
+    fn describe_bans(&self, jail: &str, flags: u64) -> zbus::Result<Vec<BanDetails>>;
+    #[zbus(allow_interactive_auth)]
+    fn overview(&self, most: u32, flags: u64) -> zbus::Result<Overview>;
+    #[zbus(allow_interactive_auth)]
+    fn why(&self, source: &str, flags: u64) -> zbus::Result<Explanation>;
+    #[zbus(allow_interactive_auth)]
+    fn subscribe(&self, flags: u64) -> zbus::Result<()>;
     fn dropped(&self) -> zbus::Result<(bool, u64, u64)>;
     #[zbus(allow_interactive_auth)]
     fn reload(&self) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    fn ban_new(&self, source: String, jail: String, until_usec: u64) -> zbus::Result<()>;
+    #[zbus(signal)]
+    fn ban_removed(&self, source: String, jail: String, reason: String) -> zbus::Result<()>;
+    #[zbus(signal)]
+    fn ban_ignored(
+        &self,
+        source: String,
+        jail: String,
+        attempts: u32,
+        user: String,
+    ) -> zbus::Result<()>;
+    #[zbus(signal)]
+    fn account_under_attack(&self, user: String, sources: u32) -> zbus::Result<()>;
+    #[zbus(signal)]
+    fn attempt(
+        &self,
+        source: String,
+        jail: String,
+        user: String,
+        attempts: u32,
+        at_usec: u64,
+    ) -> zbus::Result<()>;
 
     #[zbus(property)]
     fn version(&self) -> zbus::Result<String>;

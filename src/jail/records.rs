@@ -151,6 +151,11 @@ impl Record {
         })
     }
 
+    /// When it was last heard of.
+    pub(super) fn heard(&self) -> Timestamp {
+        Timestamp::from_microsecond(self.heard).unwrap_or(Timestamp::MIN)
+    }
+
     /// Up to when nothing counts any more.
     pub(super) fn settled(&self) -> Option<Timestamp> {
         let settled = (self.settled > i64::MIN).then_some(self.settled)?;

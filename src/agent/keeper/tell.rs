@@ -65,6 +65,16 @@ impl Keeper {
         );
     }
 
+    pub(super) fn announce_attempt(&self, evidence: &Evidence, new: u32, name: &JailName) {
+        if !self.announcer.has_subscribers() {
+            return;
+        }
+        let user = evidence.user.clone().unwrap_or_default();
+        let (source, name) = (evidence.source.to_string(), JailName::clone(name));
+        let attempt = Announcement::Attempt(source, name, user, new, usec(evidence.at));
+        self.announcer.say(attempt);
+    }
+
     pub(super) fn tell_siege(&self, user: &str, sources: u16) {
         tracing::info!(
             MESSAGE_ID = id::SIEGE,
