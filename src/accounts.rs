@@ -3,11 +3,13 @@
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use lru::LruCache;
 
+use crate::ban::JailName;
 use crate::jail::before;
 use crate::source::Source;
 
@@ -40,9 +42,27 @@ struct Account {
     sources: VecDeque<(Timestamp, Source)>,
     /// It is known to be under attack.
     told: bool,
-    /// Attempts since it was last left alone for a window.
-    attempts: u32,
+    /// Attempts since it was last left alone for a window, as each jail counts them.
+    attempts: Vec<(JailName, u32)>,
     heard: Timestamp,
+}
+
+impl Account {
+    fn count(&mut self, new: &[(JailName, u32)]) {
+        for (jail, new) in new {
+            let known = self.attempts.iter_mut().find(|(name, _)| name == jail);
+            match known {
+                Some((_, attempts)) => *attempts = attempts.saturating_add(*new),
+                None => self.attempts.push((Arc::clone(jail), *new)),
+            }
+        }
+    }
+
+    /// What Postfix asks Dovecot, jails of both may see.
+    fn attempts(&self) -> u32 {
+        let attempts = self.attempts.iter().map(|(_, attempts)| *attempts);
+        attempts.max().unwrap_or(0)
+    }
 }
 
 impl Default for Account {
@@ -50,7 +70,7 @@ impl Default for Account {
         Self {
             sources: VecDeque::new(),
             told: false,
-            attempts: 0,
+            attempts: Vec::new(),
             heard: Timestamp::MIN,
         }
     }
@@ -85,8 +105,14 @@ impl Accounts {
         }
     }
 
-    /// Somebody has failed to log in, so many times.
-    pub fn fail(&mut self, user: &str, source: Source, at: Timestamp, attempts: u32) -> Siege {
+    /// Somebody has failed to log in; what is new by it to each jail.
+    pub fn fail(
+        &mut self,
+        user: &str,
+        source: Source,
+        at: Timestamp,
+        new: &[(JailName, u32)],
+    ) -> Siege {
         if user.is_empty() {
             return Siege::None;
         }
@@ -97,9 +123,9 @@ impl Accounts {
         let account = self.by_name.get_or_insert_mut(name, Account::default);
         let since = before(at, self.rule.window);
         if account.heard <= since {
-            account.attempts = 0;
+            account.attempts.clear();
         }
-        account.attempts = account.attempts.saturating_add(attempts);
+        account.count(new);
         account.heard = account.heard.max(at);
         let needed = usize::from(self.rule.sources);
         if needed == 0 {
@@ -126,13 +152,13 @@ impl Accounts {
     pub fn busiest<'a>(&'a self, now: Timestamp, most: usize) -> Vec<(&'a str, u32, u32, bool)> {
         let since = before(now, self.rule.window);
         let lately = self.by_name.iter().filter(|(_, a)| a.heard > since);
-        let mut accounts: Vec<_> = lately.collect();
-        accounts.sort_by_key(|(name, account)| (Reverse(account.attempts), *name));
+        let mut accounts: Vec<(&str, &Account)> = lately.map(|(name, a)| (&**name, a)).collect();
+        accounts.sort_by_key(|(name, account)| (Reverse(account.attempts()), *name));
         accounts.truncate(most);
-        let row = |(name, account): (&'a Box<str>, &Account)| {
+        let row = |(name, account): (&'a str, &Account)| {
             let sources = account.sources.iter().filter(|(at, _)| *at > since);
             let sources = u32::try_from(sources.count()).unwrap_or(u32::MAX);
-            (&**name, account.attempts, sources, account.told)
+            (name, account.attempts(), sources, account.told)
         };
         accounts.into_iter().map(row).collect()
     }
@@ -173,24 +199,40 @@ mod tests {
         let mut accounts = Accounts::new(RULE);
         for at in 0..20 {
             assert_eq!(
-                accounts.fail("bob", host(at % 2), second(0), 1),
+                accounts.fail("bob", host(at % 2), second(0), &[]),
                 Siege::None
             );
         }
         assert_eq!(
-            accounts.fail("Bob", host(2), second(1), 1),
+            accounts.fail("Bob", host(2), second(1), &[]),
             Siege::Begins(3)
         );
-        assert_eq!(accounts.fail("bob", host(3), second(2), 1), Siege::Lasts);
-        assert_eq!(accounts.fail("bob", host(0), second(3), 1), Siege::Lasts);
-        assert_eq!(accounts.fail("alice", host(3), second(3), 1), Siege::None);
+        assert_eq!(accounts.fail("bob", host(3), second(2), &[]), Siege::Lasts);
+        assert_eq!(accounts.fail("bob", host(0), second(3), &[]), Siege::Lasts);
+        assert_eq!(accounts.fail("alice", host(3), second(3), &[]), Siege::None);
+    }
+
+    #[test]
+    fn the_busiest_come_first_and_an_attempt_that_two_jails_see_is_one() {
+        let mut accounts = Accounts::new(RULE);
+        let both = [("dovecot".into(), 1), ("postfix-sasl".into(), 1)];
+        for n in 0..4 {
+            accounts.fail("bob", host(n), second(0), &both);
+        }
+        accounts.fail("alice", host(1), second(0), &both[..1]);
+        let busiest = [("bob", 4, 3, true), ("alice", 1, 1, false)];
+        assert_eq!(accounts.busiest(second(1), 9), busiest);
+        assert_eq!(accounts.busiest(second(1), 1), busiest[..1]);
+        assert_eq!(accounts.busiest(second(3600), 9), []);
+        accounts.fail("bob", host(1), second(3600), &both);
+        assert_eq!(accounts.busiest(second(3600), 9), [("bob", 1, 1, false)]);
     }
 
     #[test]
     fn who_gets_in_after_all_is_no_attacker() {
         let mut accounts = Accounts::new(RULE);
         for n in 0..9 {
-            assert_eq!(accounts.fail("bob", host(n), second(0), 1), Siege::None);
+            assert_eq!(accounts.fail("bob", host(n), second(0), &[]), Siege::None);
             accounts.forgive("Bob", host(n));
         }
     }
@@ -199,12 +241,18 @@ mod tests {
     fn it_ends_when_fewer_come_and_may_begin_again() {
         let mut accounts = Accounts::new(RULE);
         for n in 0..3 {
-            accounts.fail("bob", host(n), second(0), 1);
+            accounts.fail("bob", host(n), second(0), &[]);
         }
-        assert_eq!(accounts.fail("bob", host(4), second(3599), 1), Siege::Lasts);
-        assert_eq!(accounts.fail("bob", host(5), second(3600), 1), Siege::None);
         assert_eq!(
-            accounts.fail("bob", host(6), second(3700), 1),
+            accounts.fail("bob", host(4), second(3599), &[]),
+            Siege::Lasts
+        );
+        assert_eq!(
+            accounts.fail("bob", host(5), second(3600), &[]),
+            Siege::None
+        );
+        assert_eq!(
+            accounts.fail("bob", host(6), second(3700), &[]),
             Siege::Begins(3)
         );
     }
@@ -213,23 +261,23 @@ mod tests {
     fn names_that_are_made_up_are_bounded_and_push_out_none_under_attack() {
         let mut accounts = Accounts::new(RULE);
         for n in 0..3 {
-            accounts.fail("bob", host(n), second(0), 1);
+            accounts.fail("bob", host(n), second(0), &[]);
         }
         for n in 0..2 * MAX_ACCOUNTS {
-            accounts.fail(&format!("{n}{}", "x".repeat(9000)), host(1), second(1), 1);
+            accounts.fail(&format!("{n}{}", "x".repeat(9000)), host(1), second(1), &[]);
             if n % 1000 == 0 {
-                assert_eq!(accounts.fail("bob", host(n), second(1), 1), Siege::Lasts);
+                assert_eq!(accounts.fail("bob", host(n), second(1), &[]), Siege::Lasts);
             }
         }
         assert_eq!(accounts.by_name.len(), MAX_ACCOUNTS);
-        assert_eq!(accounts.fail("", host(1), second(1), 1), Siege::None);
+        assert_eq!(accounts.fail("", host(1), second(1), &[]), Siege::None);
     }
 
     #[test]
     fn nothing_is_an_attack_where_the_rule_says_so() {
         let mut accounts = Accounts::new(Rule { sources: 0, ..RULE });
         for n in 0..100 {
-            assert_eq!(accounts.fail("bob", host(n), second(0), 1), Siege::None);
+            assert_eq!(accounts.fail("bob", host(n), second(0), &[]), Siege::None);
         }
     }
 }

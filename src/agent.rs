@@ -24,14 +24,11 @@ use crate::ignore::Follower;
 use crate::jail::{after, before};
 use crate::journal::{self, Event, Missed, Start};
 use crate::state::{self, Changes, Saved, Writer};
+use crate::tally::WITNESS_DELAY;
 use crate::{log, source::Source};
 use beginning::{Beginning, tell_loss};
 use keeper::{Keeper, local};
 use problems::{Kind, Problems};
-
-/// Evidence is read again from this long before a jail's window begins: a login process tells of an attempt when the
-/// connection ends, and must find the password database's word on it.
-const WITNESS_DELAY: Duration = Duration::from_mins(5);
 
 /// How often the clock is looked at where no watchdog asks for it. A clock that jumps ends bans that late at the most.
 const TICK: Duration = Duration::from_secs(30);

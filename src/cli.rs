@@ -4,12 +4,14 @@
 
 mod ban;
 mod import;
+mod list;
 mod replay;
 mod status;
 mod test;
 mod text;
 mod unban;
 mod when;
+mod why;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,10 @@ The agent's own journal: journalctl -u banjour";
 enum Command {
     /// Show how the agent is, its jails and who is banned
     Status(status::Arguments),
+    /// List who is banned, since when, until when and why
+    List(list::Arguments),
+    /// Tell whether an address may log in, and why not: its ban, the lines that led to it, what is known of it
+    Why(why::Arguments),
     /// Ban an address or a prefix
     Ban(ban::Arguments),
     /// Lift the bans of an address or a prefix, and forgive what it did
@@ -121,6 +127,8 @@ async fn run(command: Command) -> Result<(), Failure> {
             let agent = Agent::find().await?;
             status::run(&agent.connection, &agent.manager, &arguments).await
         }
+        Command::List(arguments) => list::run(&Agent::find().await?.manager, &arguments).await,
+        Command::Why(arguments) => why::run(&Agent::find().await?.manager, &arguments).await,
         Command::Ban(arguments) => ban::run(&Agent::find().await?.manager, &arguments).await,
         Command::Unban(arguments) => unban::run(&Agent::find().await?.manager, &arguments).await,
     }

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use crate::filter::{Filters, Finding};
 pub use damage::Missed;
 pub use entries::{Entries, Error, Line, Place};
-pub use own::{Told, read_own};
+pub use own::{Told, read_own, read_story};
 
 /// After evidence, more is likely: an attacker is at work. For this long (Dovecot lets a guesser wait for up to 17 s) …
 const ALERT: Duration = Duration::from_secs(20);

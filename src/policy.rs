@@ -123,7 +123,11 @@ impl Policy {
             .values()
             .flat_map(|jail| jail.busiest(now, most))
             .collect();
-        let attempts = |source| self.jails.values().map(|jail| jail.attempts(source)).sum();
+        // What Postfix asks Dovecot, jails of both may see.
+        let attempts = |source| {
+            let jails = self.jails.values();
+            jails.map(|jail| jail.attempts(source)).max().unwrap_or(0)
+        };
         let mut busy: Vec<_> = busy
             .into_iter()
             .map(|(source, last)| (source, attempts(source), last))
@@ -189,11 +193,8 @@ impl Policy {
                 self.accounts.forgive(user, source);
             }
         } else if standing == Standing::Stranger && !weighed.new.is_empty() {
-            let attempts = weighed.new.iter().map(|(_, new)| *new).max();
             let user = user.unwrap_or_default();
-            let siege = self
-                .accounts
-                .fail(user, source, at, attempts.unwrap_or_default());
+            let siege = self.accounts.fail(user, source, at, &weighed.new);
             if let Siege::Begins(sources) = siege {
                 weighed.siege = Some(sources);
             }

@@ -18,8 +18,12 @@
 mod habits;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use habits::{Habits, Word};
+
+/// How far apart witnesses of one attempt may speak: a login process does so when the connection ends.
+pub const WITNESS_DELAY: Duration = Duration::from_mins(5);
 
 /// Who says that an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

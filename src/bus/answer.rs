@@ -73,6 +73,8 @@ pub struct Explanation {
     pub in_force: String,
     /// The bans that keep it out: its own, those of networks around it, and of a network, those in it.
     pub bans: Vec<BanDetails>,
+    /// Of a banned network: who was banned in it, and when last.
+    pub members: Vec<(String, u64)>,
     /// What it did, by jail.
     pub jails: Vec<Doings>,
     /// Names that it tried of late, the last one last.

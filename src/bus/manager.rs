@@ -108,12 +108,12 @@ impl Manager {
             (Some(firewall), Ok(of)) => firewall::holds(connection, firewall, of).await.ok(),
             _ => None,
         };
-        explanation.in_force = match in_force {
+        let word = match in_force {
             Some(true) => "yes",
             Some(false) => "no",
             None => "unknown",
-        }
-        .to_owned();
+        };
+        explanation.in_force.push_str(word);
         Ok(explanation)
     }
 

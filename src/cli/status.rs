@@ -1,11 +1,18 @@
 //! `banjour status`
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use zbus::Connection;
 
-use super::{Failure, jail_proxy, text};
-use crate::bus::{BanRow, ManagerProxy};
+use super::{Failure, jail_proxy, list, text};
+use crate::bus::{BanRow, BusyAccount, BusySource, ManagerProxy, Overview};
+
+/// Rows of a table on a screen that shows several.
+const MOST: u32 = 5;
+/// Bans of one jail that are shown, the newest; all of them are what `banjour list` is for.
+const MOST_OF_JAIL: usize = 20;
 
 /// Arguments of `banjour status`
 #[derive(Debug, clap::Args)]
@@ -51,7 +58,13 @@ async fn overview(
     for name in manager.jails().await? {
         jails.push(Jail::fetch(connection, &name).await?);
     }
-    let bans = manager.list_bans().await?;
+    // Names are for who may read the journal; the rest is for everybody.
+    let top = match manager.overview(MOST, 0).await.map_err(Failure::from) {
+        Ok(top) => Some(top),
+        Err(Failure::NotAllowed(_)) => None,
+        Err(error) => return Err(error),
+    };
+    let banned = manager.currently_banned().await?;
     let in_force = manager.in_force().await?;
     // Who can't tell, for whatever reason, is a problem elsewhere.
     let dropped = manager.dropped().await.ok();
@@ -64,7 +77,8 @@ async fn overview(
             "dropped": dropped.map(|(packets, bytes)| json!({"packets": packets, "bytes": bytes})),
             "problems": problems,
             "jails": jails.iter().map(Jail::json).collect::<Vec<_>>(),
-            "bans": bans.iter().map(ban_json).collect::<Vec<_>>(),
+            "currently_banned": banned,
+            "top": top,
         }));
     }
     let shown = if firewall.is_empty() {
@@ -100,8 +114,56 @@ async fn overview(
         ],
         &rows,
     );
-    out += &ban_table(&bans);
+    match &top {
+        Some(top) => out += &top_tables(top, banned),
+        None => out += "\nwho fails, and under which names, is shown to root\n",
+    }
     text::print(&out)
+}
+
+/// Who is at work, and whom that got banned.
+fn top_tables(top: &Overview, banned: u32) -> String {
+    let now = Timestamp::now();
+    let mut out = String::new();
+    if !top.sources.is_empty() {
+        let row = |source: &BusySource| {
+            let banned = if source.banned { "banned" } else { "" };
+            let last = text::since(source.last_usec, now);
+            let attempts = source.attempts.to_string();
+            [source.source.clone(), attempts, last, banned.to_owned()]
+        };
+        let rows: Vec<_> = top.sources.iter().map(row).collect();
+        out += "\n";
+        out += &text::table(["SOURCE", "ATTEMPTS", "LAST", "NOW"], &rows);
+    }
+    if !top.accounts.is_empty() {
+        let row = |account: &BusyAccount| {
+            let state = if account.under_attack {
+                "under attack"
+            } else {
+                ""
+            };
+            [
+                format!("{:?}", account.user),
+                account.attempts.to_string(),
+                account.sources.to_string(),
+                state.to_owned(),
+            ]
+        };
+        let rows: Vec<_> = top.accounts.iter().map(row).collect();
+        out += "\n";
+        out += &text::table(["ACCOUNT", "ATTEMPTS", "SOURCES", "NOW"], &rows);
+    }
+    if top.bans.is_empty() {
+        return out + "\nnobody is banned\n";
+    }
+    out += "\n";
+    out += &list::table(&top.bans);
+    let shown = u32::try_from(top.bans.len()).unwrap_or(u32::MAX);
+    match banned.saturating_sub(shown) {
+        0 => out,
+        more => out + &format!("and {more} more: banjour list\n"),
+    }
 }
 
 async fn one_jail(
@@ -119,10 +181,11 @@ async fn one_jail(
     }
     let jail = Jail::fetch(connection, name).await?;
     let bans = jail_proxy(connection, name).await?.list_bans().await?;
-    let bans: Vec<BanRow> = bans
+    let mut bans: Vec<BanRow> = bans
         .into_iter()
         .map(|(source, since, until)| (source, name.to_owned(), since, until))
         .collect();
+    bans.sort_by_key(|(.., since, _)| Reverse(*since));
     if json {
         let mut value = jail.json();
         value["bans"] = bans.iter().map(ban_json).collect();
@@ -224,9 +287,13 @@ fn ban_table(bans: &[BanRow]) -> String {
             text::ahead(*until, now),
         ]
     };
-    let rows: Vec<_> = bans.iter().map(row).collect();
+    let rows: Vec<_> = bans.iter().take(MOST_OF_JAIL).map(row).collect();
+    let more = match bans.len().saturating_sub(MOST_OF_JAIL) {
+        0 => String::new(),
+        more => format!("and {more} more: banjour list\n"),
+    };
     format!(
-        "\n{}",
+        "\n{}{more}",
         text::table(["BANNED", "JAIL", "SINCE", "UNTIL", "ENDS"], &rows)
     )
 }

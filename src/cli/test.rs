@@ -219,8 +219,7 @@ fn from_text(bytes: &[u8], prefix: &Regex) -> Line {
     let start = prefix.find(bytes).map_or(0, |prefix| prefix.end());
     Line {
         message: bytes[start..].to_owned(),
-        unit: None,
-        uid: None,
+        ..Line::default()
     }
 }
 
@@ -234,6 +233,7 @@ fn from_json(bytes: &[u8]) -> Option<Line> {
         message,
         unit: entry.unit,
         uid: entry.uid.and_then(|uid| uid.parse().ok()),
+        ..Line::default()
     })
 }
 

@@ -9,14 +9,22 @@ use serde_json::Value;
 
 use super::Failure;
 
+/// Characters of one line of somebody else's that are shown.
+const MAX_PRINTED: usize = 1000;
+
 /// Writes to standard output.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
+/// Whether a person reads.
+pub(super) fn on_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// One object on one line, for programs; indented for people.
 pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
-    let text = if io::stdout().is_terminal() {
+    let text = if on_terminal() {
         format!("{value:#}\n")
     } else {
         format!("{value}\n")
@@ -26,7 +34,7 @@ pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
 
 /// Rows with a heading: aligned on a terminal, with tabs between the cells in a pipe.
 pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
-    if !io::stdout().is_terminal() {
+    if !on_terminal() {
         let lines =
             std::iter::once(heading.join("\t")).chain(rows.iter().map(|row| row.join("\t")));
         return lines.map(|line| line + "\n").collect();
@@ -48,9 +56,34 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) ->
 
 /// A time in µs since the epoch, local, with its offset.
 pub(super) fn time(usec: u64) -> String {
-    Zoned::new(timestamp(usec), TimeZone::system())
+    local(timestamp(usec))
+}
+
+/// A time, local, with its offset.
+pub(super) fn local(at: Timestamp) -> String {
+    Zoned::new(at, TimeZone::system())
         .strftime("%Y-%m-%d %H:%M:%S %:z")
         .to_string()
+}
+
+/// How long a time is past: `5min ago`.
+pub(super) fn since(usec: u64, now: Timestamp) -> String {
+    let past = now.duration_since(timestamp(usec)).as_secs().max(0);
+    format!("{} ago", span(past.unsigned_abs() * 1_000_000))
+}
+
+/// What somebody else wrote, without what a terminal would obey, and not endless.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.chars().take(MAX_PRINTED);
+    text.map(|c| if is_obeyed(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Control characters, and those that turn the direction of writing.
+fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// How far a time lies ahead: `in 59min`.

@@ -39,7 +39,7 @@ pub enum Place {
 }
 
 /// A message, and what is known of who wrote it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Line {
     /// `MESSAGE`
     pub message: Vec<u8>,
@@ -47,6 +47,10 @@ pub struct Line {
     pub unit: Option<String>,
     /// `_UID`
     pub uid: Option<u32>,
+    /// `SYSLOG_IDENTIFIER`
+    pub identifier: Option<String>,
+    /// `_PID`
+    pub pid: Option<String>,
 }
 
 /// The journal can't be read.
@@ -136,7 +140,11 @@ impl<'a> Entries<'a> {
         is_at(&self.journal, position)
     }
 
-    pub(super) fn cursor(&self) -> Result<String, Error> {
+    /// This entry's cursor, for `journalctl --cursor`.
+    ///
+    /// # Errors
+    /// libsystemd's.
+    pub fn cursor(&self) -> Result<String, Error> {
         Ok(self.journal.cursor()?)
     }
 
@@ -208,6 +216,8 @@ impl<'a> Entries<'a> {
             message: self.look_at_message(<[u8]>::to_vec)?.unwrap_or_default(),
             unit: self.text(c"_SYSTEMD_UNIT")?,
             uid: self.text(c"_UID")?.and_then(|uid| uid.parse().ok()),
+            identifier: self.text(c"SYSLOG_IDENTIFIER")?,
+            pid: self.text(c"_PID")?,
         })
     }
 

@@ -94,3 +94,28 @@ fn text(journal: &mut Journal, field: &CStr) -> Option<String> {
     let value = field.value().map(<[u8]>::to_vec)?;
     String::from_utf8(value).ok()
 }
+
+/// What the agent has last told of a source, the oldest first: bans, and how they ended.
+///
+/// # Errors
+/// When there is nothing to read.
+pub fn read_story(
+    place: &Place,
+    source: Source,
+    most: usize,
+) -> Result<Vec<(Timestamp, String)>, Error> {
+    let mut journal = open(place)?;
+    journal.match_add(UNIT.0, UNIT.1)?;
+    journal.match_add("BANJOUR_SOURCE", source.to_string())?;
+    for action in ["ban", "unban", "ban-ignored", "observe"] {
+        journal.match_add("BANJOUR_ACTION", action)?;
+    }
+    journal.seek_tail()?;
+    let mut story = Vec::new();
+    while story.len() < most && journal.previous()? > 0 {
+        let at = time(&journal)?;
+        story.extend(text(&mut journal, c"MESSAGE").map(|message| (at, message)));
+    }
+    story.reverse();
+    Ok(story)
+}

@@ -60,6 +60,15 @@ impl Keeper {
         for wider in source.around() {
             bans.extend(self.bans.of_source(wider));
         }
+        let networks = bans
+            .iter()
+            .filter(|ban| matches!(ban.cause, Cause::Network(_)));
+        let inside = networks.flat_map(|ban| self.policy.history.inside(ban.source));
+        let member = |source: Source| {
+            let past = self.policy.history.past(source)?;
+            Some((source.to_string(), usec(past.since)))
+        };
+        let members = inside.filter_map(member).take(MAX_OVERVIEW).collect();
         let doings = |(name, jail): (&Arc<str>, &Jail)| Doings {
             jail: name.to_string(),
             attempts: jail.attempts(client),
@@ -73,6 +82,7 @@ impl Keeper {
             client: client.to_string(),
             in_force: String::new(),
             bans: bans.iter().map(|ban| self.details(ban)).collect(),
+            members,
             jails: jails.filter(|doings| doings.attempts > 0).collect(),
             users: texts(&self.policy.tried.names(client)),
             ignored: self

@@ -1,0 +1,95 @@
+//! `banjour list`
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Failure, text};
+use crate::bus::{BanDetails, ManagerProxy};
+
+/// Names that a row shows on a terminal; JSON and `banjour why` have all of them.
+const NAMES_IN_A_ROW: usize = 3;
+
+/// Arguments of `banjour list`
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Only the bans of this jail
+    #[arg(long, default_value = "", hide_default_value = true)]
+    jail: String,
+    /// Answer with a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(manager: &ManagerProxy<'_>, arguments: &Arguments) -> Result<(), Failure> {
+    let mut bans = manager.describe_bans(&arguments.jail, 0).await?;
+    if arguments.json {
+        return text::print_json(&json!({ "bans": bans }));
+    }
+    if bans.is_empty() {
+        return text::print("nobody is banned\n");
+    }
+    bans.sort_by_key(|ban| ban.since_usec);
+    text::print(&table(&bans))
+}
+
+/// Bans in rows: on a terminal with the times that matter, relative; in a pipe with all of it.
+pub(super) fn table(bans: &[BanDetails]) -> String {
+    let now = Timestamp::now();
+    let before = |ban: &BanDetails| match ban.previous_bans {
+        0 => "-".to_owned(),
+        n => n.to_string(),
+    };
+    if text::on_terminal() {
+        let row = |ban: &BanDetails| {
+            [
+                ban.source.clone(),
+                ban.jail.clone(),
+                text::since(ban.since_usec, now),
+                text::ahead(ban.until_usec, now),
+                cause(ban),
+                before(ban),
+                users(&ban.users, NAMES_IN_A_ROW),
+            ]
+        };
+        let rows: Vec<_> = bans.iter().map(row).collect();
+        let heading = ["BANNED", "JAIL", "SINCE", "ENDS", "WHY", "BEFORE", "TRIED"];
+        return text::table(heading, &rows);
+    }
+    let row = |ban: &BanDetails| {
+        [
+            ban.source.clone(),
+            ban.jail.clone(),
+            text::time(ban.since_usec),
+            text::time(ban.until_usec),
+            cause(ban),
+            before(ban),
+            users(&ban.users, usize::MAX),
+        ]
+    };
+    let rows: Vec<_> = bans.iter().map(row).collect();
+    let heading = ["BANNED", "JAIL", "SINCE", "UNTIL", "WHY", "BEFORE", "TRIED"];
+    text::table(heading, &rows)
+}
+
+/// Why somebody is banned, in two or three words.
+pub(super) fn cause(ban: &BanDetails) -> String {
+    let n = ban.count;
+    match &*ban.cause {
+        "attempts" if n == 1 => "1 attempt".to_owned(),
+        "attempts" => format!("{n} attempts"),
+        "network" => format!("{n} bans in it"),
+        _ => "by hand".to_owned(),
+    }
+}
+
+/// Names in quotes, the last ones first.
+pub(super) fn users(users: &[String], most: usize) -> String {
+    let shown = users.iter().rev().take(most);
+    let shown: Vec<String> = shown.map(|user| format!("{user:?}")).collect();
+    let more = users.len().saturating_sub(most);
+    match (shown.len(), more) {
+        (0, _) => "-".to_owned(),
+        (_, 0) => shown.join(", "),
+        _ => format!("{}, {more} more", shown.join(", ")),
+    }
+}

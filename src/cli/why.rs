@@ -1,0 +1,251 @@
+//! `banjour why`: may this address log in, and why not.
+
+mod lines;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Failure, list, text};
+use crate::bus::{BanDetails, Doings, Explanation, ManagerProxy};
+use crate::source::Source;
+use lines::{Lines, Read};
+
+/// Arguments of `banjour why`
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// An address such as 192.0.2.7, or a prefix such as 192.0.2.0/24
+    source: Source,
+    /// Show so many lines of the journal for each ban
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    lines: usize,
+    /// Answer with a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(manager: &ManagerProxy<'_>, arguments: &Arguments) -> Result<(), Failure> {
+    let source = arguments.source;
+    let known = manager.why(&source.to_string(), 0).await?;
+    let firewall = manager.firewall().await?;
+    let read = lines::read(source, &known, arguments.lines);
+    if arguments.json {
+        return text::print_json(&as_json(&source.to_string(), &firewall, &known, &read)?);
+    }
+    let report = Report {
+        source,
+        firewall: &firewall,
+        known: &known,
+        read: &read,
+        now: Timestamp::now(),
+    };
+    text::print(&report.text())
+}
+
+fn as_json(
+    source: &str,
+    firewall: &str,
+    known: &Explanation,
+    read: &Read,
+) -> Result<Value, Failure> {
+    let refused = |e: serde_json::Error| Failure::Refused(e.to_string());
+    let mut value = serde_json::to_value(known).map_err(refused)?;
+    value["source"] = source.into();
+    value["firewall"] = firewall.into();
+    value["journal"] = read.bans.iter().map(Lines::json).collect();
+    value["recent"] = read.recent.json();
+    value["story"] = read
+        .story
+        .iter()
+        .map(|(at, message)| json!({ "at_usec": at.as_microsecond(), "message": message }))
+        .collect();
+    value["unread"] = json!(read.failed);
+    Ok(value)
+}
+
+/// What is told to a person.
+struct Report<'a> {
+    source: Source,
+    firewall: &'a str,
+    known: &'a Explanation,
+    read: &'a Read,
+    now: Timestamp,
+}
+
+impl Report<'_> {
+    fn text(&self) -> String {
+        let mut out = self.verdict();
+        for (ban, lines) in self.known.bans.iter().zip(&self.read.bans) {
+            out += &self.ban(ban, lines);
+        }
+        if !self.known.members.is_empty() {
+            out += "\nWho was banned in this network:\n";
+            let line = |(source, at): &(String, u64)| format!("  {}  {source}\n", text::time(*at));
+            out.extend(self.known.members.iter().map(line));
+        }
+        out += &self.standing();
+        if self.known.bans.is_empty() && !self.read.recent.is_empty() {
+            out += "\nWhat it did lately:\n";
+            out += &self.read.recent.text();
+        }
+        if !self.read.story.is_empty() {
+            out += "\nWhat banjour did about it:\n";
+            let line = |(at, message): &(Timestamp, String)| {
+                format!("  {}  {message}\n", text::local(*at))
+            };
+            out.extend(self.read.story.iter().map(line));
+        }
+        let unread = |failed: &String| format!("\nThe journal's lines are not shown: {failed}\n");
+        out.extend(self.read.failed.iter().map(unread));
+        out + &self.advice()
+    }
+
+    /// The first line answers.
+    fn verdict(&self) -> String {
+        let (source, known) = (self.source, self.known);
+        if known.bans.is_empty() {
+            let why = if known.ignored.is_empty() {
+                "it is not banned"
+            } else {
+                "it is never banned"
+            };
+            let held = if known.in_force == "yes" {
+                format!(
+                    ", but {} still keeps it out; see \"banjour status\"",
+                    self.firewall
+                )
+            } else {
+                String::new()
+            };
+            return format!("{source} may log in: {why}{held}\n");
+        }
+        let inside = |ban: &BanDetails| {
+            let banned = ban.source.parse::<Source>();
+            banned.is_ok_and(|banned| banned != source && source.contains(banned))
+        };
+        if known.bans.iter().all(inside) {
+            let n = known.bans.len();
+            let bans = if n == 1 { "ban" } else { "bans" };
+            return format!("{source} is not banned as a whole; {n} {bans} in it\n");
+        }
+        let kernel = match (&*known.in_force, self.firewall) {
+            ("yes", firewall) => format!("{firewall} drops what it sends"),
+            ("no", "") => "NO FIREWALL KEEPS IT OUT; see \"banjour status\"".to_owned(),
+            ("no", firewall) => {
+                format!("BUT {firewall} DOES NOT KEEP IT OUT; see \"banjour status\"")
+            }
+            _ => "the firewall could not be asked whether it keeps it out".to_owned(),
+        };
+        format!("{source} may not log in: it is banned, and {kernel}\n")
+    }
+
+    fn ban(&self, ban: &BanDetails, lines: &Lines) -> String {
+        let whose = if ban.source == self.source.to_string() {
+            String::new()
+        } else {
+            format!(" as part of {}", ban.source)
+        };
+        let inside = ban
+            .source
+            .parse::<Source>()
+            .is_ok_and(|banned| self.source.contains(banned) && banned != self.source);
+        let whose = if inside {
+            format!(": {}", ban.source)
+        } else {
+            whose
+        };
+        let why = match &*ban.cause {
+            "attempts" => format!(
+                "{} failed logins since {}, the last as {}",
+                ban.count,
+                text::time(ban.first_usec),
+                ban.users
+                    .last()
+                    .map_or("nobody".to_owned(), |user| format!("{user:?}")),
+            ),
+            "network" => format!("{} sources were banned in this network", ban.count),
+            _ => "an administrator's order".to_owned(),
+        };
+        let mut out = format!(
+            "\nBanned in jail {}{whose}\n  since   {} ({})\n  until   {} ({})\n  why     {why}\n",
+            ban.jail,
+            text::time(ban.since_usec),
+            text::since(ban.since_usec, self.now),
+            text::time(ban.until_usec),
+            text::ahead(ban.until_usec, self.now),
+        );
+        let tried = (!ban.users.is_empty()).then(|| list::users(&ban.users, usize::MAX));
+        out.extend(tried.map(|users| format!("  tried   {users}\n")));
+        let before = (ban.previous_bans > 0).then_some(ban.previous_bans);
+        out.extend(before.map(|n| format!("  before  bans that are not forgotten: {n}\n")));
+        if !lines.is_empty() {
+            out += "\nThe lines that led to it:\n";
+            out += &lines.text();
+        } else if ban.cause == "attempts" && self.read.failed.is_none() {
+            out += "\nThe journal has the lines that led to it no more.\n";
+        }
+        out
+    }
+
+    /// What is known of it besides.
+    fn standing(&self) -> String {
+        let known = self.known;
+        let mut facts = Vec::new();
+        if !known.ignored.is_empty() {
+            facts.push(format!("It is never banned: {}.", known.ignored));
+        }
+        if known.client != self.source.to_string() {
+            facts.push(format!("It counts as its network, {}.", known.client));
+        }
+        let customer = |(user, last): &(String, u64)| {
+            let since = text::since(*last, self.now);
+            format!(
+                "{user:?} has logged in from there {since}: a stale password of that name does not ban it."
+            )
+        };
+        facts.extend(known.customers.iter().map(customer));
+        if known.bans.is_empty() {
+            facts.extend(known.jails.iter().map(doings));
+        }
+        if known.bans.is_empty() && !known.users.is_empty() {
+            let tried = list::users(&known.users, usize::MAX);
+            facts.push(format!("It has tried {tried}."));
+        }
+        if known.bans.is_empty() && known.remembered_bans > 0 {
+            let times = known.remembered_bans;
+            let ended = text::time(known.last_ban_until_usec);
+            facts.push(format!(
+                "Bans that are not forgotten: {times}, the last one until {ended}; the next one lasts longer for it."
+            ));
+        }
+        if facts.is_empty() {
+            return String::new();
+        }
+        format!("\n{}\n", facts.join("\n"))
+    }
+
+    fn advice(&self) -> String {
+        let source = self.source;
+        let keeps_out = self.known.bans.iter().find(|ban| {
+            let banned = ban.source.parse::<Source>();
+            banned.is_ok_and(|banned| banned.contains(source))
+        });
+        keeps_out.map_or_else(String::new, |ban| {
+            format!(
+                "\nTo let it in: banjour unban {}\nTo never ban it again: add it to \"ignore\" in /etc/banjour/banjour.toml, then systemctl reload banjour\n",
+                ban.source
+            )
+        })
+    }
+}
+
+fn doings(doings: &Doings) -> String {
+    let Doings {
+        jail,
+        attempts,
+        counting,
+        limit,
+    } = doings;
+    format!(
+        "Jail {jail}: {attempts} failed logins lately; {counting} of {limit} count towards a ban."
+    )
+}
