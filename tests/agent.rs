@@ -34,6 +34,8 @@ mod host;
 mod ignore;
 #[path = "agent/import.rs"]
 mod import;
+#[path = "agent/inspect.rs"]
+mod inspect;
 #[path = "agent/journal.rs"]
 mod journal;
 #[path = "agent/loss.rs"]

@@ -49,6 +49,8 @@ mod restart;
 mod rights;
 #[path = "guest/session.rs"]
 mod session;
+#[path = "guest/why.rs"]
+mod why;
 #[path = "guest/wire.rs"]
 mod wire;
 #[path = "guest/witnesses.rs"]
@@ -71,17 +73,18 @@ const RELEASES: [&str; 2] = ["bookworm", "trixie"];
 type Case = (&'static str, fn(&Guest) -> Result<()>);
 
 /// What every firewall must do alike.
-const EVERYWHERE: [&[Case]; 6] = [
+const EVERYWHERE: [&[Case]; 7] = [
     detection::EVERYWHERE,
     firewall::CASES,
     connections::CASES,
     helper::CASES,
     restart::EVERYWHERE,
     fire::CASES,
+    why::EVERYWHERE,
 ];
 
 /// What has nothing to do with the firewall, or with firewalld alone.
-const FIREWALLD: [&[Case]; 13] = [
+const FIREWALLD: [&[Case]; 14] = [
     detection::CASES,
     counting::CASES,
     witnesses::CASES,
@@ -95,6 +98,7 @@ const FIREWALLD: [&[Case]; 13] = [
     restart::CASES,
     config::CASES,
     readme::CASES,
+    why::CASES,
 ];
 
 /// What is about rules and sets that are banjour's own.

@@ -114,10 +114,13 @@ async fn overview(
         ],
         &rows,
     );
-    match &top {
-        Some(top) => out += &top_tables(top, banned),
-        None => out += "\nwho fails, and under which names, is shown to root\n",
-    }
+    out += &match &top {
+        Some(top) => top_tables(top, banned),
+        None => {
+            ban_table(manager.list_bans().await?)
+                + "\nwho fails, and under which names, is shown to root\n"
+        }
+    };
     text::print(&out)
 }
 
@@ -181,11 +184,10 @@ async fn one_jail(
     }
     let jail = Jail::fetch(connection, name).await?;
     let bans = jail_proxy(connection, name).await?.list_bans().await?;
-    let mut bans: Vec<BanRow> = bans
+    let bans: Vec<BanRow> = bans
         .into_iter()
         .map(|(source, since, until)| (source, name.to_owned(), since, until))
         .collect();
-    bans.sort_by_key(|(.., since, _)| Reverse(*since));
     if json {
         let mut value = jail.json();
         value["bans"] = bans.iter().map(ban_json).collect();
@@ -205,7 +207,7 @@ async fn one_jail(
         jail.currently_banned,
         jail.total_banned,
     );
-    text::print(&(out + &ban_table(&bans)))
+    text::print(&(out + &ban_table(bans)))
 }
 
 impl Jail {
@@ -273,7 +275,9 @@ fn ban_json((source, jail, since, until): &BanRow) -> Value {
     json!({ "source": source, "jail": jail, "since_usec": since, "until_usec": until })
 }
 
-fn ban_table(bans: &[BanRow]) -> String {
+/// The newest bans.
+fn ban_table(mut bans: Vec<BanRow>) -> String {
+    bans.sort_by_key(|(.., since, _)| Reverse(*since));
     if bans.is_empty() {
         return "\nnobody is banned\n".to_owned();
     }

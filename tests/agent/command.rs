@@ -27,7 +27,7 @@ pub(crate) fn printed(output: &Output, code: i32) -> String {
 }
 
 #[track_caller]
-fn parsed(output: &Output) -> Value {
+pub(crate) fn parsed(output: &Output) -> Value {
     let text = printed(output, 0);
     assert_eq!(text.lines().count(), 1, "one object on one line: {text}");
     serde_json::from_str(&text).unwrap()
@@ -95,7 +95,8 @@ fn answers_in_json() {
     assert_eq!(status["firewall"], "firewalld");
     assert_eq!(status["dropped"], json!(null));
     assert_eq!(status["problems"], json!([]));
-    assert_eq!(status["bans"], json!(bans));
+    assert_eq!(status["currently_banned"], 2);
+    assert_eq!(status["top"]["bans"][0]["source"], "198.18.0.2");
     let names: Vec<_> = status["jails"]
         .as_array()
         .unwrap()
@@ -143,7 +144,8 @@ fn status_shows_jails_bans_and_problems() {
     };
     assert_eq!(row("dovecot")[1..5], ["1", "4", "1", "1"]);
     assert_eq!(row("manual")[1..5], ["0", "0", "0", "0"]);
-    assert_eq!(row("198.18.0.1")[1], "dovecot");
+    assert_eq!(row("198.18.0.1")[1], "3");
+    assert!(text.contains("\n198.18.0.1\tdovecot\t"), "{text}");
 
     let text = printed(&host.banjour(&["status", "dovecot"]), 0);
     assert!(

@@ -9,7 +9,7 @@ const HOUR: u64 = 3_600_000_000;
 const MINUTE: u64 = 60_000_000;
 
 /// `imap-login`'s line for one failed attempt under a name.
-fn failure(source: &str, user: &str) -> Entry {
+pub(crate) fn failure(source: &str, user: &str) -> Entry {
     let message = format!(
         "imap-login: Disconnected: Connection closed (auth failed, 1 attempts in 2 secs): user=<{user}>, method=PLAIN, \
          rip={source}, lip=192.0.2.2, session=<E0Rab91gY9LGEgAE>"
@@ -18,7 +18,7 @@ fn failure(source: &str, user: &str) -> Entry {
 }
 
 /// The same for a login.
-fn login(source: &str, user: &str) -> Entry {
+pub(crate) fn login(source: &str, user: &str) -> Entry {
     let message = format!(
         "imap-login: Login: user=<{user}>, method=PLAIN, rip={source}, lip=192.0.2.2, mpid=1, session=<E0Rab91gY9LGEgAF>"
     );
@@ -26,7 +26,7 @@ fn login(source: &str, user: &str) -> Entry {
 }
 
 /// A host with the defaults, but for these settings.
-fn host(settings: &str) -> Host {
+pub(crate) fn host(settings: &str) -> Host {
     let host = Host::new();
     host.write("etc/banjour/banjour.toml.d/00-test.toml", "");
     host.configure(settings);
@@ -116,7 +116,7 @@ fn who_comes_back_is_banned_for_longer_also_after_a_restart() {
         agent.reload().unwrap();
         becomes(&false, || banned(&agent, "198.51.100.7"));
         host.configure("[jail.dovecot]\nban-time-factor = 3\nban-time-max = \"8h\"\n");
-        drop(agent);
+        agent.stop();
         end_bans(&host);
         agent = host.start();
     }

@@ -36,7 +36,7 @@ fn manager(host: &Host, method: &str, arguments: &[&str]) -> Result<String, Refu
 }
 
 /// Every method, as `nobody` calls it, with the action that polkit is asked about.
-const METHODS: [(&str, &[&str], &str); 4] = [
+const METHODS: [(&str, &[&str], &str); 8] = [
     (
         "Ban",
         &["string:198.18.0.1", "string:", "uint64:0", "uint64:0"],
@@ -48,6 +48,22 @@ const METHODS: [(&str, &[&str], &str); 4] = [
         "org.banjour.Banjour1.unban",
     ),
     ("ListBans", &[], "org.banjour.Banjour1.read"),
+    (
+        "DescribeBans",
+        &["string:", "uint64:0"],
+        "org.banjour.Banjour1.inspect",
+    ),
+    (
+        "Overview",
+        &["uint32:5", "uint64:0"],
+        "org.banjour.Banjour1.inspect",
+    ),
+    (
+        "Why",
+        &["string:198.18.0.1", "uint64:0"],
+        "org.banjour.Banjour1.inspect",
+    ),
+    ("Subscribe", &["uint64:0"], "org.banjour.Banjour1.inspect"),
     ("Reload", &[], "org.banjour.Banjour1.reload"),
 ];
 

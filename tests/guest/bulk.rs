@@ -44,7 +44,7 @@ fn save_bans(guest: &Guest) -> Result<Undo<'_>> {
          now=$(date +%s000000)
          {sqlite} \"
              WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {BANS} / 2)
-             INSERT INTO ban
+             INSERT INTO ban (source, jail, since, until)
                  SELECT printf('10.0.%d.%d', i / 256, i % 256), 'manual', $now, $now + 7200000000 FROM n
                  UNION ALL
                  SELECT printf('2001:db8:a%02x:%x::/64', i / 256, i % 256 + 1), 'manual', $now, $now + 7200000000 FROM n\""
