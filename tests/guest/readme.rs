@@ -1,23 +1,34 @@
-//! README.md: what it tells people to type works as it stands there.
+//! README.md and the pages in `doc`: what they tell people to type works as it stands there.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
-use crate::host::Guest;
+use crate::agent::SOON;
+use crate::client::Service::Imap;
+use crate::host::{Guest, wait_for};
 
 crate::cases![
     every_command_for_a_mail_host_works,
     every_command_beside_fail2bans_works,
     the_examples_of_settings_are_accepted,
+    the_example_in_python_tells_of_a_ban,
 ];
 
-const README: &str = include_str!("../../README.md");
+const FAIL2BAN: &str = include_str!("../../doc/fail2ban.md");
 
-/// The lines of the README's code blocks in a language.
+const PAGES: [&str; 5] = [
+    include_str!("../../README.md"),
+    include_str!("../../doc/dbus.md"),
+    FAIL2BAN,
+    include_str!("../../doc/filters.md"),
+    include_str!("../../doc/firewalls.md"),
+];
+
+/// The code blocks in a language, of all pages.
 fn blocks(language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
-    README
-        .split(fence.as_str())
-        .skip(1)
+    PAGES
+        .iter()
+        .flat_map(|page| page.split(fence.as_str()).skip(1))
         .filter_map(|rest| rest.split_once("\n```"))
         .map(|(block, _)| block.to_owned())
         .collect()
@@ -32,9 +43,9 @@ fn every_command_for_a_mail_host_works(guest: &Guest) -> Result<()> {
     Ok(())
 }
 
-/// The right column of "Coming from fail2ban". `journalctl -f` ends with Ctrl-C only.
+/// The right column of what was used with fail2ban. `journalctl -f` ends with Ctrl-C only.
 fn every_command_beside_fail2bans_works(guest: &Guest) -> Result<()> {
-    let commands = README
+    let commands = FAIL2BAN
         .lines()
         .filter(|line| line.starts_with("| `"))
         .filter_map(|line| line.split(" | ").nth(1))
@@ -56,6 +67,30 @@ fn every_command_beside_fail2bans_works(guest: &Guest) -> Result<()> {
     );
     guest.sh("systemctl service-log-level banjour info")?;
     Ok(())
+}
+
+/// It needs what firewalld needs too.
+fn the_example_in_python_tells_of_a_ban(guest: &Guest) -> Result<()> {
+    let blocks = blocks("python");
+    let [example] = &blocks[..] else {
+        bail!("there are {} examples in Python", blocks.len());
+    };
+    let (source, out) = (guest.source(), "/run/example.out");
+    guest.write("/run/example.py", example)?;
+    let _end = guest.undo("systemctl stop example; rm -f /run/example.*");
+    guest.ban("198.18.254.9")?;
+    guest.sh(&format!(
+        "systemd-run --quiet --unit example --property StandardOutput=file:{out} python3 /run/example.py"
+    ))?;
+    let tells = |line: &str| {
+        wait_for(line, SOON, || {
+            Ok(guest.sh(&format!("cat {out} || true"))?.contains(line))
+        })
+    };
+    tells("198.18.254.9 in manual: 0 order, as nobody, banned 0 times before")?;
+    guest.unban("198.18.254.9")?;
+    guest.attackers.fail(source, Imap, 3)?;
+    tells(&format!("{source} in dovecot: 3 attempts, as "))
 }
 
 fn the_examples_of_settings_are_accepted(guest: &Guest) -> Result<()> {
