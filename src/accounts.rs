@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use itertools::Itertools;
 use jiff::Timestamp;
 use lru::LruCache;
 
@@ -149,18 +150,18 @@ impl Accounts {
     /// The accounts with most attempts lately: attempts, sources (no more than the rule asks for), and whether they are
     /// under attack.
     #[must_use]
-    pub fn busiest<'a>(&'a self, now: Timestamp, most: usize) -> Vec<(&'a str, u32, u32, bool)> {
+    pub fn busiest(&self, now: Timestamp, most: usize) -> Vec<(&str, u32, u32, bool)> {
         let since = before(now, self.rule.window);
         let lately = self.by_name.iter().filter(|(_, a)| a.heard > since);
-        let mut accounts: Vec<(&str, &Account)> = lately.map(|(name, a)| (&**name, a)).collect();
-        accounts.sort_by_key(|(name, account)| (Reverse(account.attempts()), *name));
-        accounts.truncate(most);
-        let row = |(name, account): (&'a str, &Account)| {
+        let rows = lately.map(|(name, account)| {
             let sources = account.sources.iter().filter(|(at, _)| *at > since);
             let sources = u32::try_from(sources.count()).unwrap_or(u32::MAX);
-            (name, account.attempts(), sources, account.told)
-        };
-        accounts.into_iter().map(row).collect()
+            (Reverse(account.attempts()), &**name, sources, account.told)
+        });
+        let busiest = rows.k_smallest(most);
+        busiest
+            .map(|(Reverse(attempts), name, sources, told)| (name, attempts, sources, told))
+            .collect()
     }
 
     /// Somebody who failed has logged in after all.

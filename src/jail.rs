@@ -3,12 +3,11 @@
 mod recent;
 mod records;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use itertools::Itertools;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::filter::{Evidence, Outcome, Trouble};
@@ -254,18 +253,11 @@ impl Jail {
     #[must_use]
     pub fn busiest(&self, now: Timestamp, most: usize) -> Vec<(Source, Timestamp)> {
         let start = before(now, self.rule.window);
-        let mut busiest = BinaryHeap::new();
-        for (source, record) in self.records.iter().flat_map(Records::iter) {
-            let last = record.heard();
-            if last > start && record.recent.known > 0 {
-                busiest.push(Reverse((record.recent.known, last, *source)));
-                if busiest.len() > most {
-                    busiest.pop();
-                }
-            }
-        }
-        let source = |Reverse((_, last, source))| (source, last);
-        busiest.into_iter().map(source).collect()
+        let records = self.records.iter().flat_map(Records::iter);
+        let doings = records.map(|(source, record)| (record.recent.known, record.heard(), *source));
+        let lately = doings.filter(|(attempts, last, _)| *attempts > 0 && *last > start);
+        let busiest = lately.k_largest(most);
+        busiest.map(|(_, last, source)| (source, last)).collect()
     }
 
     /// How many sources have attempts in the window that ends `now`.

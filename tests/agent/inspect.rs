@@ -271,7 +271,7 @@ fn who_subscribes_hears_of_every_attempt_and_nobody_else_does() {
         .run(MessageStream::for_match_rule(rule, &connection, None))
         .unwrap();
     let heard = Arc::<Mutex<Vec<(String, String, String, u32)>>>::default();
-    let hears = Arc::clone(&heard);
+    let inside = Arc::clone(&heard);
     host.bus.spawn(async move {
         while let Some(Ok(message)) = stream.next().await {
             if message
@@ -281,7 +281,7 @@ fn who_subscribes_hears_of_every_attempt_and_nobody_else_does() {
             {
                 let (source, jail, user, attempts, _): (String, String, String, u32, u64) =
                     message.body().deserialize().unwrap();
-                hears.lock().unwrap().push((source, jail, user, attempts));
+                inside.lock().unwrap().push((source, jail, user, attempts));
             }
         }
     });

@@ -68,6 +68,18 @@ fn a_hundred_thousand_bans(guest: &Guest) -> Result<()> {
     ensure!(guest.kept_out()?.len() as u64 >= BANS, "not all are there");
     let agent = guest.process_field("banjour.service", "RssAnon")?;
     let helper = guest.process_field(guest.firewall.unit(), "VmHWM")?;
+    let mut shown = Vec::new();
+    for command in [
+        "status",
+        "list",
+        "list --json",
+        "why 10.0.0.1",
+        "why 198.18.254.1",
+    ] {
+        let asked = Instant::now();
+        guest.sh(&format!("banjour {command} >/dev/null"))?;
+        shown.push(format!("\"{command}\" {:.2?}", asked.elapsed()));
+    }
     let mut times = Vec::new();
     for _ in 0..10 {
         let source = guest.source();
@@ -79,10 +91,11 @@ fn a_hundred_thousand_bans(guest: &Guest) -> Result<()> {
     }
     times.sort();
     eprintln!(
-        "{}{}: {BANS} bans in force after {loaded:.1?}; the agent has {agent}, the helper had {helper}; one more ban takes {:.1?}",
+        "{}{}: {BANS} bans in force after {loaded:.1?}; the agent has {agent}, the helper had {helper}; one more ban takes {:.1?}; {}",
         guest.release,
         guest.firewall.suffix(),
-        times[times.len() / 2]
+        times[times.len() / 2],
+        shown.join(", ")
     );
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! What is told to who looks closer: why somebody is banned, or not, and who is at work.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
+use itertools::Itertools;
 use jiff::Timestamp;
 
 use super::Keeper;
@@ -39,9 +39,7 @@ impl Keeper {
             sources,
             under_attack,
         };
-        let mut newest: Vec<Ban> = self.bans.iter().collect();
-        newest.sort_by_key(|ban| Reverse(ban.since));
-        newest.truncate(most);
+        let newest = self.bans.iter().k_largest_by_key(most, |ban| ban.since);
         let (sources, accounts) = (
             self.policy.busiest(now, most),
             self.policy.accounts.busiest(now, most),
@@ -49,7 +47,7 @@ impl Keeper {
         Overview {
             sources: sources.into_iter().map(source).collect(),
             accounts: accounts.into_iter().map(account).collect(),
-            bans: newest.iter().map(|ban| self.details(ban)).collect(),
+            bans: newest.map(|ban| self.details(&ban)).collect(),
         }
     }
 
