@@ -88,13 +88,11 @@ async fn overview(
     };
     let mut out = format!("banjour {version}, firewall: {shown}\n");
     if problems.is_empty() {
-        out += "protecting; no problems\n";
+        out += &(text::styled(text::CALM, "protecting; no problems") + "\n");
     }
-    out.extend(
-        problems
-            .iter()
-            .map(|problem| format!("PROBLEM: {problem}\n")),
-    );
+    let problem =
+        |problem: &String| format!("{} {problem}\n", text::styled(text::ALARM, "PROBLEM:"));
+    out.extend(problems.iter().map(problem));
     let dropped = match dropped {
         Some((packets, bytes)) => format!("{packets} ({bytes} bytes)"),
         None => "not counted".to_owned(),

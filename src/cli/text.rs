@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -12,9 +13,21 @@ use super::Failure;
 /// Characters of one line of somebody else's that are shown.
 const MAX_PRINTED: usize = 1000;
 
+/// Headings, and what answers the question.
+pub(super) const STRONG: Style = Style::new().bold();
+/// What needs the reader.
+pub(super) const ALARM: Style = AnsiColor::Red.on_default().bold();
+/// What is well.
+pub(super) const CALM: Style = AnsiColor::Green.on_default();
+
+/// A text in a style. [`print`] takes styles away where nobody sees them, or wants to (`NO_COLOR`).
+pub(super) fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
 /// Writes to standard output.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    Ok(io::stdout().write_all(text.as_bytes())?)
+    Ok(anstream::stdout().write_all(text.as_bytes())?)
 }
 
 /// Whether a person reads.
@@ -29,7 +42,7 @@ pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
     } else {
         format!("{value}\n")
     };
-    print(&text)
+    Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
 /// Rows with a heading: aligned on a terminal, with tabs between the cells in a pipe.
@@ -48,9 +61,12 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) ->
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table
-        .lines()
-        .map(|line| line.trim_end().to_owned() + "\n")
+    let mut lines = table.lines().map(|line| line.trim_end().to_owned());
+    let heading = lines.next().map(|line| styled(STRONG, &line));
+    heading
+        .into_iter()
+        .chain(lines)
+        .map(|line| line + "\n")
         .collect()
 }
 

@@ -2,6 +2,7 @@
 
 mod lines;
 
+use anstyle::Style;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -73,22 +74,23 @@ struct Report<'a> {
 
 impl Report<'_> {
     fn text(&self) -> String {
-        let mut out = self.verdict();
+        let (style, verdict) = self.verdict();
+        let mut out = text::styled(style, &verdict) + "\n";
         for (ban, lines) in self.known.bans.iter().zip(&self.read.bans) {
             out += &self.ban(ban, lines);
         }
         if !self.known.members.is_empty() {
-            out += "\nWho was banned in this network:\n";
+            out += &heading("Who was banned in this network:");
             let line = |(source, at): &(String, u64)| format!("  {}  {source}\n", text::time(*at));
             out.extend(self.known.members.iter().map(line));
         }
         out += &self.standing();
         if self.known.bans.is_empty() && !self.read.recent.is_empty() {
-            out += "\nWhat it did lately:\n";
+            out += &heading("What it did lately:");
             out += &self.read.recent.text();
         }
         if !self.read.story.is_empty() {
-            out += "\nWhat banjour did about it:\n";
+            out += &heading("What banjour did about it:");
             let line = |(at, message): &(Timestamp, String)| {
                 format!("  {}  {message}\n", text::local(*at))
             };
@@ -100,7 +102,7 @@ impl Report<'_> {
     }
 
     /// The first line answers.
-    fn verdict(&self) -> String {
+    fn verdict(&self) -> (Style, String) {
         let (source, known) = (self.source, self.known);
         if known.bans.is_empty() {
             let why = if known.ignored.is_empty() {
@@ -116,7 +118,12 @@ impl Report<'_> {
             } else {
                 String::new()
             };
-            return format!("{source} may log in: {why}{held}\n");
+            let style = if held.is_empty() {
+                text::CALM
+            } else {
+                text::ALARM
+            };
+            return (style, format!("{source} may log in: {why}{held}"));
         }
         let inside = |ban: &BanDetails| {
             let banned = ban.source.parse::<Source>();
@@ -125,7 +132,8 @@ impl Report<'_> {
         if known.bans.iter().all(inside) {
             let n = known.bans.len();
             let bans = if n == 1 { "ban" } else { "bans" };
-            return format!("{source} is not banned as a whole; {n} {bans} in it\n");
+            let verdict = format!("{source} is not banned as a whole; {n} {bans} in it");
+            return (text::STRONG, verdict);
         }
         let kernel = match (&*known.in_force, self.firewall) {
             ("yes", firewall) => format!("{firewall} drops what it sends"),
@@ -135,7 +143,13 @@ impl Report<'_> {
             }
             _ => "the firewall could not be asked whether it keeps it out".to_owned(),
         };
-        format!("{source} may not log in: it is banned, and {kernel}\n")
+        let style = if known.in_force == "yes" {
+            text::STRONG
+        } else {
+            text::ALARM
+        };
+        let verdict = format!("{source} may not log in: it is banned, and {kernel}");
+        (style, verdict)
     }
 
     fn ban(&self, ban: &BanDetails, lines: &Lines) -> String {
@@ -166,8 +180,8 @@ impl Report<'_> {
             _ => "an administrator's order".to_owned(),
         };
         let mut out = format!(
-            "\nBanned in jail {}{whose}\n  since   {} ({})\n  until   {} ({})\n  why     {why}\n",
-            ban.jail,
+            "{}  since   {} ({})\n  until   {} ({})\n  why     {why}\n",
+            heading(&format!("Banned in jail {}{whose}", ban.jail)),
             text::time(ban.since_usec),
             text::since(ban.since_usec, self.now),
             text::time(ban.until_usec),
@@ -178,7 +192,7 @@ impl Report<'_> {
         let before = (ban.previous_bans > 0).then_some(ban.previous_bans);
         out.extend(before.map(|n| format!("  before  bans that are not forgotten: {n}\n")));
         if !lines.is_empty() {
-            out += "\nThe lines that led to it:\n";
+            out += &heading("The lines that led to it:");
             out += &lines.text();
         } else if ban.cause == "attempts" && self.read.failed.is_none() {
             out += "\nThe journal has the lines that led to it no more.\n";
@@ -236,6 +250,10 @@ impl Report<'_> {
             )
         })
     }
+}
+
+fn heading(text: &str) -> String {
+    format!("\n{}\n", text::styled(text::STRONG, text))
 }
 
 fn doings(doings: &Doings) -> String {
