@@ -34,6 +34,10 @@ pub mod id {
     pub const OBSERVED: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f07";
     /// An account is under attack.
     pub const SIEGE: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f08";
+    /// Somebody else keeps banned sources out.
+    pub const FIREWALL: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f09";
+    /// A login has failed; told at level debug.
+    pub const ATTEMPT: &str = "a1d1a07c5eb64eb4a4c9e3d5ee5b1f0a";
     /// A source was not banned, since it never is.
     pub const BAN_IGNORED: &str = "5d0e3c1f7b8f4e0e9a55c60cf1b7a2d6";
 }
@@ -143,5 +147,26 @@ impl LogControl {
     #[allow(clippy::unused_self, reason = "zbus wants a method")]
     fn syslog_identifier(&self) -> &'static str {
         IDENTIFIER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// `journalctl -x` explains each kind of entry.
+    #[test]
+    fn every_message_id_is_in_the_catalog_once() {
+        let catalog = include_str!("../units/banjour.catalog");
+        let source = include_str!("log.rs");
+        let ids = source.lines().filter_map(|line| {
+            let (_, id) = line.trim().split_once(": &str = \"")?;
+            id.strip_suffix("\";").filter(|id| id.len() == 32)
+        });
+        let mut ids: Vec<&str> = ids.collect();
+        let explained = catalog.lines().filter_map(|line| line.strip_prefix("-- "));
+        let mut explained: Vec<&str> = explained.collect();
+        ids.sort_unstable();
+        explained.sort_unstable();
+        assert!(ids.len() >= 10);
+        assert_eq!(ids, explained);
     }
 }

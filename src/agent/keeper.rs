@@ -25,6 +25,7 @@ use crate::history::Growth;
 use crate::ignore::List;
 use crate::jail::usec;
 use crate::journal::{Batch, Position};
+use crate::log::id;
 use crate::policy::{Fate, Policy, Sentence};
 use crate::source::Source;
 use crate::state::{Changes, Saved, Totals};
@@ -266,6 +267,7 @@ impl Keeper {
         self.announcer.say(Announcement::Firewall);
         if let Some(holder) = self.holder {
             tracing::info!(
+                MESSAGE_ID = id::FIREWALL,
                 BANJOUR_ACTION = "firewall",
                 "{holder} keeps banned sources out"
             );

@@ -54,6 +54,7 @@ impl Keeper {
             .get(name)
             .map(|jail| jail.counting(source));
         tracing::debug!(
+            MESSAGE_ID = id::ATTEMPT,
             BANJOUR_ACTION = "attempt",
             BANJOUR_SOURCE = %source,
             BANJOUR_JAIL = %name,
