@@ -1,6 +1,9 @@
 //! `banjour why`: may this address log in, and why not.
 
 mod lines;
+mod user;
+
+use std::str::FromStr;
 
 use anstyle::Style;
 use jiff::Timestamp;
@@ -8,14 +11,15 @@ use serde_json::{Value, json};
 
 use super::{Failure, list, text};
 use crate::bus::{BanDetails, Doings, Explanation, ManagerProxy};
-use crate::source::Source;
+use crate::source::{NotASource, Source};
 use lines::{Lines, Read};
 
 /// Arguments of `banjour why`
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// An address such as 192.0.2.7, or a prefix such as 192.0.2.0/24
-    source: Source,
+    /// An address such as 192.0.2.7, a prefix such as 192.0.2.0/24, or the name of a user
+    #[arg(value_name = "SOURCE")]
+    subject: Subject,
     /// Show so many lines of the journal for each ban
     #[arg(long, value_name = "NUMBER", default_value_t = 20)]
     lines: usize,
@@ -24,8 +28,33 @@ pub(super) struct Arguments {
     json: bool,
 }
 
+/// Whom the question is about.
+#[derive(Clone, Debug)]
+enum Subject {
+    Source(Source),
+    User(String),
+}
+
+impl FromStr for Subject {
+    type Err = NotASource;
+
+    /// What looks like an address and is none is a mistake, and no name.
+    fn from_str(text: &str) -> Result<Self, NotASource> {
+        let digits = |c: char| c.is_ascii_hexdigit() || ".:/".contains(c);
+        match text.parse() {
+            Ok(source) => Ok(Self::Source(source)),
+            Err(error) if text.contains(['.', ':', '/']) && text.chars().all(digits) => Err(error),
+            Err(error) if text.is_empty() => Err(error),
+            Err(_) => Ok(Self::User(text.to_owned())),
+        }
+    }
+}
+
 pub(super) async fn run(manager: &ManagerProxy<'_>, arguments: &Arguments) -> Result<(), Failure> {
-    let source = arguments.source;
+    let source = match &arguments.subject {
+        Subject::Source(source) => *source,
+        Subject::User(user) => return user::run(manager, user, arguments.json).await,
+    };
     let known = manager.why(&source.to_string(), 0).await?;
     let firewall = manager.firewall().await?;
     let read = lines::read(source, &known, arguments.lines);

@@ -254,6 +254,30 @@ fn the_command_answers_a_support_call() {
     );
 }
 
+/// A customer on the phone knows a name, and no address.
+#[test]
+fn a_name_is_a_question_too() {
+    let host = host("");
+    let agent = host.start();
+    for user in ["alice@a.example", "x", "bob"] {
+        host.journal.write(&failure("198.18.0.1", user));
+    }
+    becomes(&1, || agent.banned().len());
+    let text = printed(&host.banjour(&["why", "Alice"]), 0);
+    assert!(text.contains("\n198.18.0.1\tdovecot\t"), "{text}");
+    let answer = parsed(&host.banjour(&["why", "alice@a.example", "--json"]));
+    assert_eq!(answer["bans"][0]["source"], "198.18.0.1");
+    let text = printed(&host.banjour(&["why", "carol"]), 0);
+    assert!(
+        text.starts_with("nobody who is banned has tried \"carol\""),
+        "{text}"
+    );
+    for mistake in ["192.0.2.7/33", "192.0.2", "fe80:/", ""] {
+        let output = host.banjour(&["why", mistake]);
+        assert_eq!(output.status.code(), Some(2), "{mistake}");
+    }
+}
+
 #[test]
 fn who_subscribes_hears_of_every_attempt_and_nobody_else_does() {
     let host = host("");
