@@ -146,10 +146,8 @@ fn read(
     while !events.is_closed() {
         let Some(batch) = reader.next_batch()? else {
             let alert = Instant::now() < alert_until;
-            let files_changed = reader.entries.wait(alert.then_some(ALERT_INTERVAL))?;
-            if files_changed && let Some(position) = &start.position {
-                // Rotated, perhaps: what comes next is behind this, whichever file it is in.
-                reader.entries.go_behind(position)?;
+            if reader.entries.wait(alert.then_some(ALERT_INTERVAL))? {
+                reader.entries.look_anew(start)?;
             }
             continue;
         };
@@ -207,7 +205,7 @@ impl<'a> Reader<'a> {
             if let Some((position, is_there)) = &again
                 && at.is_none_or(|at| !is_there && position.at < at)
             {
-                self.end_again(position)?;
+                self.end_again(position, *is_there)?;
                 break;
             }
             let Some(at) = at else { break };
@@ -219,7 +217,7 @@ impl<'a> Reader<'a> {
             if let Some((position, _)) = &again
                 && self.entries.is_at(position)
             {
-                self.end_again(position)?;
+                self.end_again(position, true)?;
                 break;
             }
         }
@@ -245,9 +243,13 @@ impl<'a> Reader<'a> {
     }
 
     /// What comes now is new. Its times need not lie behind the position's: the clock may have been set back.
-    fn end_again(&mut self, position: &Position) -> Result<(), Error> {
+    fn end_again(&mut self, position: &Position, is_there: bool) -> Result<(), Error> {
         self.again_until = None;
-        self.entries.go_behind(position)
+        if is_there {
+            self.entries.go_behind(position)
+        } else {
+            self.entries.go_past(position)
+        }
     }
 
     /// An entry that can't be read is lost, and those behind it are not.

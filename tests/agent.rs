@@ -48,6 +48,8 @@ mod orders;
 mod policy;
 #[path = "agent/polkit.rs"]
 mod polkit;
+#[path = "agent/reader.rs"]
+mod reader;
 #[path = "agent/replay.rs"]
 mod replay;
 #[path = "agent/resolved.rs"]

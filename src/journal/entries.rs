@@ -13,7 +13,7 @@ use systemd::journal::{
     OpenOptions,
 };
 
-use super::Position;
+use super::{Position, Start};
 use crate::filter::{Entry, Filter, Filters, Finding, MAX_MESSAGE, Writer};
 use crate::jail::usec;
 
@@ -122,18 +122,33 @@ impl<'a> Entries<'a> {
         Ok(())
     }
 
-    /// Goes to where the first entry behind this position comes next, whether its own entry is still there or not.
+    /// Goes to where the first entry behind this position comes next. Its own entry is there, or nothing behind it has been
+    /// read: however far the search for it goes, it passes over little.
     pub(super) fn go_behind(&mut self, position: &Position) -> Result<(), Error> {
-        if !self.has(position)? {
-            seek(&mut self.journal, position)?;
+        if !find(&mut self.journal, position, usize::MAX)? {
+            self.go_past(position)?;
         }
         Ok(())
     }
 
-    /// Waits until something is written, or for a time. Returns whether files have come or gone.
+    /// The same, where its own entry is gone.
+    pub(super) fn go_past(&mut self, position: &Position) -> Result<(), Error> {
+        seek(&mut self.journal, position)
+    }
+
+    /// Goes to where it is, as one who has just come. libsystemd looks for an entry as soon as that has its place in a file,
+    /// in vain until it is linked to its unit, and does not look again before another comes.
+    pub(super) fn look_anew(&mut self, start: &Start) -> Result<(), Error> {
+        match &start.position {
+            Some(position) => self.go_behind(position),
+            None => self.go_before(start.from),
+        }
+    }
+
+    /// Waits until something is written, or for a time. Returns whether something was, or files have come or gone.
     pub(super) fn wait(&mut self, time: Option<Duration>) -> Result<bool, Error> {
         let what = self.journal.wait(time)?;
-        Ok(matches!(what, JournalWaitResult::Invalidate))
+        Ok(!matches!(what, JournalWaitResult::Nop))
     }
 
     pub(super) fn is_at(&self, position: &Position) -> bool {
@@ -254,8 +269,13 @@ pub(super) fn seek(journal: &mut Journal, position: &Position) -> Result<(), Err
 
 /// Goes to the entry at a position, and tells whether it is still there.
 pub(super) fn has(journal: &mut Journal, position: &Position) -> Result<bool, Error> {
+    find(journal, position, STRAY)
+}
+
+/// The same, but for how far it is looked for.
+fn find(journal: &mut Journal, position: &Position, within: usize) -> Result<bool, Error> {
     seek(journal, position)?;
-    for _ in 0..STRAY {
+    for _ in 0..within {
         if journal.next()? == 0 {
             break;
         }

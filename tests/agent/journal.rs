@@ -1,9 +1,10 @@
 //! A journal that the test writes, entry by entry, while the agent reads it.
 
 use std::cell::{Cell, RefCell};
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::net::IpAddr;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +15,8 @@ const JOURNAL_REMOTE: &str = "/lib/systemd/systemd-journal-remote";
 /// The file that is written to, in the journal's directory.
 const FILE: &str = "system.journal";
 const MACHINE: &str = "0123456789abcdef0123456789abcdef";
+/// What lies before the text of a field that is in the file: how many entries have it, and which (`JOURNAL_FILE_FORMAT`).
+const DATA_HEADER: usize = 64;
 const BOOT: &str = "fedcba9876543210fedcba9876543210";
 
 /// What the test says of one entry; the rest is as journald would write it.
@@ -111,6 +114,35 @@ impl Journal {
         fs::rename(&file, &archived).unwrap();
         *writer = Writer::start(&file);
         archived
+    }
+
+    /// Writes an entry as journald does, with time to look `meanwhile`: it has its place among all entries, and is then
+    /// linked to its unit, the name of which the file knows already.
+    pub(crate) fn write_slowly(&self, entry: &Entry, meanwhile: impl FnOnce()) {
+        let file = self.directory.join(FILE);
+        let nowhere = tempfile::tempdir().unwrap();
+        let elsewhere = nowhere.path().join(FILE);
+        self.writer.borrow_mut().finish();
+        let before = fs::read(&file).unwrap();
+        fs::copy(&file, &elsewhere).unwrap();
+        self.writer.replace(Writer::start(&elsewhere));
+        self.write(entry);
+        self.writer.borrow_mut().finish();
+        let after = fs::read(&elsewhere).unwrap();
+        assert_eq!(before.len(), after.len());
+
+        let unit = format!("_SYSTEMD_UNIT={}", entry.unit).into_bytes();
+        let name = before.windows(unit.len()).position(|bytes| bytes == unit);
+        let links = name.unwrap() - DATA_HEADER..name.unwrap();
+        assert_ne!(before[links.clone()], after[links.clone()]);
+        let mut halfway = after.clone();
+        halfway[links.clone()].copy_from_slice(&before[links.clone()]);
+        let written = File::options().write(true).open(&file).unwrap();
+        written.write_all_at(&halfway, 0).unwrap();
+        meanwhile();
+        let place = links.start.try_into().unwrap();
+        written.write_all_at(&after[links], place).unwrap();
+        self.writer.replace(Writer::start(&file));
     }
 
     /// Somebody sets the host's clock back to what it is here. journald begins another file for what comes.
