@@ -21,10 +21,9 @@ use crate::config::Config;
 use crate::filter::Finding;
 use crate::firewall::{self, Backend, Desired, Disconnections};
 use crate::ignore::Follower;
-use crate::jail::{after, before};
-use crate::journal::{self, Event, Missed, Start};
+use crate::jail::{WITNESS_DELAY, after, before};
+use crate::journal::{self, Event, Missed, Position, Start};
 use crate::state::{self, Changes, Saved, Writer};
-use crate::tally::WITNESS_DELAY;
 use crate::{log, source::Source};
 use beginning::{Beginning, tell_loss};
 use keeper::{Keeper, local};
@@ -70,7 +69,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let (connection, mut orders, announcer) = bus::serve(log::init(), config.jails.keys().cloned())
         .await
         .context("cannot serve on the system bus")?;
-    let mut begin = Beginning::find(&connection, &options, &config).await;
+    let mut begin = Beginning::find(&connection, &options).await;
     let desired = Desired::default();
     let mut problems = Problems::new(announcer.clone());
     begin.tell(&mut problems, after(Timestamp::now(), window(&config)));
@@ -335,16 +334,19 @@ impl Agent {
 /// A reader that goes on where the keeper stands, and reads the window before that again for jails that need it.
 fn read_journal(root: &Path, keeper: &Keeper) -> std::io::Result<mpsc::Receiver<Event>> {
     let position = keeper.position().cloned();
-    let now = Timestamp::now();
-    // The clock may have been set back since.
-    let last = position
-        .as_ref()
-        .map_or(now, |position| position.at.min(now));
     let start = Start {
-        from: before(last, reach(keeper.config())),
+        from: read_from(position.as_ref(), keeper.config()),
         position,
     };
     journal::spawn(root.to_owned(), Arc::clone(&keeper.config().filters), start)
+}
+
+/// From where on the journal is read again.
+fn read_from(position: Option<&Position>, config: &Config) -> Timestamp {
+    let now = Timestamp::now();
+    // The clock may have been set back since.
+    let last = position.map_or(now, |position| position.at.min(now));
+    before(last, reach(config))
 }
 
 /// How far back an attempt can matter.

@@ -14,7 +14,12 @@ use crate::filter::{Evidence, Outcome, Trouble};
 use crate::source::Source;
 use crate::tally::Habits;
 use crate::trust::Standing;
+pub use records::Memory;
 use records::{Record, Records};
+
+/// Evidence is read again from this long before a jail's window begins: a login process tells of an attempt when the
+/// connection ends, and must find the password database's word on it.
+pub const WITNESS_DELAY: Duration = Duration::from_mins(5);
 
 /// When the server can't ask a password database, it may tell so only after another one has spoken: PAM takes 2 s to
 /// refuse.
@@ -214,6 +219,44 @@ impl Jail {
     pub fn settle(&mut self, source: Source, until: Timestamp) {
         for records in &mut self.records {
             records.of(source, until, self.rule.window).settle(until);
+            if let Some(saved) = records.saved_mut(source) {
+                saved.settle(until);
+            }
+        }
+    }
+
+    /// What is to be saved of sources of which the journal alone can't tell all again: those that have changed, or all.
+    pub fn memories(&mut self, all: bool) -> impl Iterator<Item = (Source, Standing, Memory)> {
+        Standing::ALL.into_iter().flat_map(move |standing| {
+            let long = self.records[standing as usize].take_long(all);
+            long.into_iter()
+                .map(move |(source, memory)| (source, standing, memory))
+        })
+    }
+
+    /// What was known of a source when the agent stood at `position`. The journal is about to be read again from `since` on;
+    /// when it has been, this is what counts.
+    pub fn remember(
+        &mut self,
+        (source, standing): (Source, Standing),
+        memory: &Memory,
+        (since, position): (Timestamp, Timestamp),
+    ) {
+        if memory.heard >= before(position, self.rule.window) {
+            self.records[standing as usize].restore(source, memory, since);
+        }
+    }
+
+    /// Whether what is read again of a source says nothing new, nor all.
+    #[must_use]
+    pub fn remembers(&self, source: Source) -> bool {
+        self.records.iter().any(|records| records.awaits(source))
+    }
+
+    /// All that was to be read again has been.
+    pub fn read_on(&mut self) {
+        for records in &mut self.records {
+            records.put_saved(&self.habits);
         }
     }
 

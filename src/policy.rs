@@ -14,13 +14,16 @@ use crate::config::{Config, JailConfig};
 use crate::filter::{Evidence, Outcome, Trouble};
 use crate::history::{History, Past};
 use crate::ignore::List;
-use crate::jail::{Decision, Jail, before};
+use crate::jail::{Decision, Jail, Memory, before};
 use crate::source::Source;
 use crate::tried::Tried;
 use crate::trust::{Pair, Standing, Trust};
 
 /// A jail that has forgotten a source is thought to be too small for so long.
 const OVERFLOW_LASTS: Duration = Duration::from_mins(10);
+
+/// A source in a jail, and as whom it failed.
+pub type MemoryKey = (Source, JailName, Standing);
 
 /// All that decides.
 #[derive(Debug)]
@@ -148,6 +151,41 @@ impl Policy {
     #[must_use]
     pub fn jails(&self) -> &BTreeMap<JailName, Jail> {
         &self.jails
+    }
+
+    /// Takes up what was known of sources when the agent stood at a position, with the journal about to be read again from
+    /// `since` on.
+    pub fn remember(
+        &mut self,
+        memories: impl IntoIterator<Item = (MemoryKey, Memory)>,
+        times: (Timestamp, Timestamp),
+    ) {
+        for ((source, jail, standing), memory) in memories {
+            if let Some(jail) = self.jails.get_mut(&jail) {
+                jail.remember((source, standing), &memory, times);
+            }
+        }
+    }
+
+    /// See [`Jail::memories`].
+    pub fn memories(&mut self, all: bool) -> impl Iterator<Item = (MemoryKey, Memory)> {
+        self.jails.iter_mut().flat_map(move |(name, jail)| {
+            jail.memories(all)
+                .map(|(source, standing, memory)| ((source, Arc::clone(name), standing), memory))
+        })
+    }
+
+    /// See [`Jail::remembers`].
+    #[must_use]
+    pub fn remembers(&self, source: Source, jail: &JailName) -> bool {
+        self.jails
+            .get(jail)
+            .is_some_and(|jail| jail.remembers(source))
+    }
+
+    /// All that was to be read again has been.
+    pub fn read_on(&mut self) {
+        self.jails.values_mut().for_each(Jail::read_on);
     }
 
     /// The journal is about to be read again.

@@ -16,9 +16,11 @@ use tokio::sync::oneshot;
 use crate::ban::{Ban, JailName};
 use crate::firewall::Backend;
 use crate::history::Past;
+use crate::jail::Memory;
 use crate::journal::Position;
+use crate::policy::MemoryKey;
 use crate::source::Source;
-use crate::trust::Pair;
+use crate::trust::{Pair, Standing};
 pub use open::Aside;
 pub use writer::{Event, Writer};
 
@@ -49,10 +51,17 @@ const CAUSE: &str = "
     ALTER TABLE ban ADD COLUMN cause TEXT;
 ";
 
+/// From version 3 on, too. What a jail knows of a source, as whom it failed (0: stranger, 1: customer), that the journal
+/// can't tell again.
+const MEMORY: &str = "
+    CREATE TABLE memory (source TEXT, jail TEXT, customer INTEGER, heard INTEGER, record TEXT,
+        PRIMARY KEY (source, jail, customer)) WITHOUT ROWID;
+";
+
 /// Before all is written anew.
 const EMPTY: &str = "
     DELETE FROM ban; DELETE FROM settled; DELETE FROM jail; DELETE FROM position; DELETE FROM holder;
-    DELETE FROM customer; DELETE FROM history;
+    DELETE FROM customer; DELETE FROM history; DELETE FROM memory;
     PRAGMA application_id = 0;
 ";
 
@@ -85,6 +94,8 @@ pub struct Saved {
     pub customers: Vec<(Pair, Timestamp)>,
     /// Who was banned before.
     pub history: Vec<(Source, Past)>,
+    /// What the journal can't tell when it is read again, the longest unheard first.
+    pub memories: Vec<(MemoryKey, Memory)>,
 }
 
 /// What is to be saved; the newest word on each thing.
@@ -106,6 +117,10 @@ pub struct Changes {
     pub customers: BTreeMap<Pair, Timestamp>,
     /// Bans to be remembered, or forgotten (`None`).
     pub history: BTreeMap<Source, Option<Past>>,
+    /// See [`Saved::memories`].
+    pub memories: BTreeMap<MemoryKey, Memory>,
+    /// What was settled, or heard of last, before then matters no more: no jail's window reaches back to it.
+    pub forget: Option<Timestamp>,
     /// Who waits for this to be on disk; they also hear, by being dropped, that it won't be.
     pub waiting: Vec<oneshot::Sender<()>>,
 }
@@ -194,6 +209,17 @@ impl State {
             let past = past.map(|(bans, (since, until))| Past { bans, since, until });
             Ok(source(row)?.zip(past))
         };
+        let memory = |row: &Row<'_>| -> rusqlite::Result<_> {
+            let standing = Standing::ALL
+                .get(usize::from(row.get::<_, u8>(2)?))
+                .copied();
+            let key = key(row)?.zip(standing);
+            let (heard, text) = (time(row.get(3)?), row.get(4)?);
+            let memory = heard.map(|heard| Memory { heard, text });
+            Ok(key
+                .map(|((source, jail), standing)| (source, jail, standing))
+                .zip(memory))
+        };
         Ok(Saved {
             position: self
                 .rows("SELECT cursor, at FROM position", "position", position)?
@@ -225,6 +251,11 @@ impl State {
                 "history",
                 past,
             )?,
+            memories: self.rows(
+                "SELECT source, jail, customer, heard, record FROM memory ORDER BY heard",
+                "memory",
+                memory,
+            )?,
         })
     }
 
@@ -255,18 +286,6 @@ impl State {
         let transaction = self.db.transaction()?;
         write(&transaction, changes)?;
         transaction.commit()?;
-        Ok(())
-    }
-
-    /// Forgets what has been settled before `until`: no jail's window reaches back to it.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn forget_settled(&mut self, until: Timestamp) -> Result<(), Error> {
-        self.db.execute(
-            "DELETE FROM settled WHERE until < ?",
-            [until.as_microsecond()],
-        )?;
         Ok(())
     }
 }
@@ -330,6 +349,22 @@ fn write(to: &Transaction<'_>, changes: &Changes) -> rusqlite::Result<()> {
                 .execute([source])?,
         };
     }
+    for ((source, jail, standing), memory) in &changes.memories {
+        let (customer, heard) = (*standing as u8, memory.heard.as_microsecond());
+        to.prepare_cached("INSERT OR REPLACE INTO memory VALUES (?, ?, ?, ?, ?)")?
+            .execute(params![
+                source.to_string(),
+                &**jail,
+                customer,
+                heard,
+                memory.text
+            ])?;
+    }
+    if let Some(until) = changes.forget {
+        let until = until.as_microsecond();
+        to.execute("DELETE FROM settled WHERE until < ?", [until])?;
+        to.execute("DELETE FROM memory WHERE heard < ?", [until])?;
+    }
     Ok(())
 }
 
@@ -349,6 +384,8 @@ impl Changes {
             && self.holder.is_none()
             && self.customers.is_empty()
             && self.history.is_empty()
+            && self.memories.is_empty()
+            && self.forget.is_none()
             && self.bans.is_empty()
             && self.settled.is_empty()
             && self.totals.is_empty()

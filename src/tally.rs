@@ -18,12 +18,10 @@
 mod habits;
 
 use std::sync::Arc;
-use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 pub use habits::{Habits, Word};
-
-/// How far apart witnesses of one attempt may speak: a login process does so when the connection ends.
-pub const WITNESS_DELAY: Duration = Duration::from_mins(5);
 
 /// Who says that an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,19 +39,21 @@ pub enum Witness {
 }
 
 /// What the witnesses said of one source.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
     fronts: u32,
     unsure_fronts: u32,
     /// Attempts by way of unsure fronts that a database could not check.
     excused: u32,
     refused: u32,
-    backs: Vec<Back>,
+    /// Most sources are heard of by one, and there may be a million of them.
+    backs: Box<[Back]>,
 }
 
 /// What one password database said.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Back {
+    #[serde(with = "name")]
     name: Arc<str>,
     /// Passwords that it refused.
     wrong: u32,
@@ -150,18 +150,33 @@ impl Tally {
             .iter()
             .position(|back| back.name == *name)
             .unwrap_or_else(|| {
-                // Most sources are heard of by one, and there may be a million of them.
-                self.backs.reserve_exact(1);
-                self.backs.push(Back {
+                let new = Back {
                     name: Arc::clone(name),
                     wrong: 0,
                     unknown: 0,
                     unchecked: 0,
                     repeated: 0,
-                });
+                };
+                let known = std::mem::take(&mut self.backs);
+                self.backs = known.into_iter().chain([new]).collect();
                 self.backs.len() - 1
             });
         &mut self.backs[index]
+    }
+}
+
+/// A database's name, as it is saved.
+mod name {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(name: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+        (**name).serialize(to)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(from).map(Arc::from)
     }
 }
 

@@ -20,12 +20,17 @@ const MAX_USER: usize = 256;
 const RENEWALS: u32 = 16;
 
 /// Who it is that fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// Anybody.
     Stranger,
     /// Who has logged in from there, under this name.
     Customer,
+}
+
+impl Standing {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::Stranger, Self::Customer];
 }
 
 /// A user at a source.

@@ -4,11 +4,10 @@ use jiff::Timestamp;
 use zbus::Connection;
 
 use super::problems::{Kind, Problems};
-use super::{Options, not_saved, reach};
+use super::{Options, not_saved};
 use crate::ban::{Ban, Cause, JailName};
-use crate::config::{Config, MANUAL};
+use crate::config::MANUAL;
 use crate::firewall;
-use crate::jail::before;
 use crate::journal::{Place, Told, read_own};
 use crate::state::{self, Aside, Saved, State};
 
@@ -27,15 +26,8 @@ pub(super) struct Beginning {
 
 impl Beginning {
     /// Opens the state, or does without it.
-    pub(super) async fn find(connection: &Connection, options: &Options, config: &Config) -> Self {
-        let opened = State::open(&options.state).and_then(|(mut state, saved, aside)| {
-            // The window is read again from before where the agent stopped, however long ago.
-            if let Some(position) = &saved.position {
-                state.forget_settled(before(position.at.min(Timestamp::now()), reach(config)))?;
-            }
-            Ok((state, saved, aside))
-        });
-        let (state, refused, aside) = match opened {
+    pub(super) async fn find(connection: &Connection, options: &Options) -> Self {
+        let (state, refused, aside) = match State::open(&options.state) {
             Ok((state, saved, None)) => {
                 return Self {
                     state: Some(state),

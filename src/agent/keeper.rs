@@ -46,6 +46,8 @@ pub(super) struct Keeper {
     told: Told,
     position: Option<Position>,
     position_saved: Timestamp,
+    /// When what is saved was last gone through for what does not matter any more.
+    forgotten: Timestamp,
     changes: Changes,
     desired: Desired,
     /// Who keeps banned sources out, and how many.
@@ -71,6 +73,7 @@ impl Keeper {
             holder: _,
             customers,
             history,
+            memories,
         } = saved;
         let mut policy = Policy::new(&config);
         policy.take_up(customers, history);
@@ -85,12 +88,14 @@ impl Keeper {
                 .as_ref()
                 .map_or(Timestamp::MIN, |position| position.at),
             position,
+            forgotten: Timestamp::MIN,
             changes: Changes::default(),
             desired,
             holder: None,
             in_force: 0,
             announcer,
         };
+        keeper.remember(memories);
         for ((source, jail), until) in settled {
             keeper.policy.settle(source, &jail, until);
         }
@@ -116,6 +121,9 @@ impl Keeper {
 
     /// Takes in what the journal says.
     pub(super) fn take(&mut self, mut batch: Batch) {
+        if !batch.again {
+            self.policy.read_on();
+        }
         for finding in &mut batch.findings {
             finding.widen(|address| self.ignored.client(address, self.config.prefixes));
             match finding {
@@ -133,6 +141,8 @@ impl Keeper {
             self.position_saved = at;
         }
         self.position = Some(batch.position);
+        self.changes.memories.extend(self.policy.memories(false));
+        self.forget(at);
     }
 
     fn weigh(&mut self, evidence: &Evidence, again: bool) {
@@ -161,6 +171,9 @@ impl Keeper {
 
     fn carry_out(&mut self, sentence: Sentence, again: bool) {
         let Sentence { ban, fate } = sentence;
+        if again && fate != Fate::Ignored && self.policy.remembers(ban.source, &ban.jail) {
+            return;
+        }
         match fate {
             Fate::Enforced if self.bans.covers(ban.source) => {
                 tracing::debug!("{} is banned with its network already", ban.source);

@@ -1,11 +1,13 @@
 //! The attempts of one source that count towards a ban.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-/// Attempts with their times, in order, and how many there are. A jail keeps fewer than its limit, a replay all of them.
-#[derive(Debug, Default)]
+/// Attempts with their times in µs, in order, and how many there are. A jail keeps fewer than its limit, a replay all of
+/// them.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Recent {
-    attempts: Vec<(Timestamp, u32)>,
+    attempts: Vec<(i64, u32)>,
     count: u32,
     /// All that a tally told of, of which these are the last; here, since there may be a million sources.
     pub(super) known: u32,
@@ -17,11 +19,13 @@ impl Recent {
     }
 
     pub(super) fn first(&self) -> Option<Timestamp> {
-        self.attempts.first().map(|(at, _)| *at)
+        let (first, _) = self.attempts.first()?;
+        Timestamp::from_microsecond(*first).ok()
     }
 
     pub(super) fn last(&self) -> Option<Timestamp> {
-        self.attempts.last().map(|(at, _)| *at)
+        let (last, _) = self.attempts.last()?;
+        Timestamp::from_microsecond(*last).ok()
     }
 
     pub(super) fn add(&mut self, at: Timestamp, count: u32) {
@@ -29,7 +33,7 @@ impl Recent {
         if self.attempts.len() < 2 {
             self.attempts.reserve_exact(1);
         }
-        self.attempts.push((at, count));
+        self.attempts.push((at.as_microsecond(), count));
         self.count = self.count.saturating_add(count);
     }
 
@@ -50,6 +54,7 @@ impl Recent {
 
     /// Forgets what happened up to then.
     pub(super) fn forget(&mut self, until: Timestamp) {
+        let until = until.as_microsecond();
         let over = self.attempts.iter().take_while(|(at, _)| *at <= until);
         let over = over.count();
         for (_, count) in self.attempts.drain(..over) {
@@ -60,7 +65,7 @@ impl Recent {
     /// Forgets what happened then and later.
     pub(super) fn forget_since(&mut self, since: Timestamp) {
         while let Some(&(at, count)) = self.attempts.last()
-            && at >= since
+            && at >= since.as_microsecond()
         {
             self.attempts.pop();
             self.count = self.count.saturating_sub(count);

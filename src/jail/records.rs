@@ -1,19 +1,30 @@
 //! What a jail knows of each source.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use lru::LruCache;
+use serde::{Deserialize, Serialize};
 
 use super::recent::Recent;
-use super::{Decision, before};
+use super::{Decision, WITNESS_DELAY, before};
 use crate::filter::{Evidence, Outcome};
 use crate::source::Source;
 use crate::tally::{Habits, Tally};
 
 /// Passwords that are remembered of a source, by their hash: those of a few phones.
 const MAX_TRIED: usize = 8;
+
+/// What a jail knows of a source, as it is saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// When it was last heard of.
+    pub heard: Timestamp,
+    /// All that is known.
+    pub text: String,
+}
 
 /// Records by source. Of too many, the one not heard of for the longest time is forgotten.
 #[derive(Debug)]
@@ -22,19 +33,29 @@ pub(super) struct Records {
     most: usize,
     /// When one was last forgotten that was heard of within the window.
     pub(super) overflowed: Timestamp,
+    /// Those that the journal alone can't tell again, since they are older than what of it is read again: which of them have
+    /// changed, …
+    changed: BTreeSet<Source>,
+    /// … and how they were when the agent ended. They take their places when what is read again has been.
+    saved: BTreeMap<Source, Record>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) tally: Tally,
     /// Attempts that count towards a ban, with their times: fewer than the limit.
     pub(super) recent: Recent,
     /// What happened up to here was dealt with by a ban, or forgiven by an admin. In µs, since there may be a million.
     settled: i64,
+    /// The first and the last word of the tally. In µs, as well.
+    begun: i64,
     heard: i64,
     /// What was tried last, where the server tells: user, password and who refused them, hashed.
     tried: Option<Box<[u64; MAX_TRIED]>>,
 }
+
+/// There may be a million of them.
+const _: () = assert!(size_of::<Record>() <= 96);
 
 impl Records {
     pub(super) fn new(most: usize) -> Self {
@@ -43,6 +64,8 @@ impl Records {
             by_source: LruCache::unbounded(),
             most,
             overflowed: Timestamp::MIN,
+            changed: BTreeSet::new(),
+            saved: BTreeMap::new(),
         }
     }
 
@@ -63,7 +86,11 @@ impl Records {
         {
             self.overflowed = at;
         }
-        self.by_source.get_or_insert_mut(source, Record::default)
+        let record = self.by_source.get_or_insert_mut(source, Record::default);
+        if record.is_long(at) {
+            self.changed.insert(source);
+        }
+        record
     }
 
     pub(super) fn peek(&self, source: Source) -> Option<&Record> {
@@ -71,7 +98,11 @@ impl Records {
     }
 
     pub(super) fn peek_mut(&mut self, source: Source) -> Option<&mut Record> {
-        self.by_source.peek_mut(&source)
+        let record = self.by_source.peek_mut(&source)?;
+        if record.is_long(record.heard()) {
+            self.changed.insert(source);
+        }
+        Some(record)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Source, &Record)> {
@@ -79,9 +110,64 @@ impl Records {
     }
 
     pub(super) fn count_again(&mut self, habits: &Habits) {
-        for (_, record) in &mut self.by_source {
+        for (source, record) in &mut self.by_source {
+            let known = record.recent.known;
             record.count_again(habits);
+            if record.recent.known != known && record.is_long(record.heard()) {
+                self.changed.insert(*source);
+            }
         }
+    }
+
+    /// Those that the journal can't tell again: which have changed since this was last asked, or all.
+    pub(super) fn take_long(&mut self, all: bool) -> Vec<(Source, Memory)> {
+        let mut sources = std::mem::take(&mut self.changed);
+        if all {
+            let known = self.by_source.iter();
+            let long = known.filter(|(_, record)| record.is_long(record.heard()));
+            sources.extend(long.map(|(source, _)| *source));
+            sources.extend(self.saved.keys());
+        }
+        let memory = |source: Source| {
+            let record = self.saved.get(&source).or_else(|| self.peek(source))?;
+            let text = record.is_long(record.heard()).then_some(record);
+            let text = serde_json::to_string(text?).ok()?;
+            let heard = record.heard();
+            Some((source, Memory { heard, text }))
+        };
+        sources.into_iter().filter_map(memory).collect()
+    }
+
+    /// Keeps a record for when what is read again, from `since` on, has been; unless that tells all of it.
+    pub(super) fn restore(&mut self, source: Source, memory: &Memory, since: Timestamp) {
+        // What is no record is one of a version to come: the journal tells most of it.
+        if let Ok(record) = serde_json::from_str::<Record>(&memory.text)
+            && record.begun < since.as_microsecond()
+        {
+            self.saved.insert(source, record);
+        }
+    }
+
+    pub(super) fn awaits(&self, source: Source) -> bool {
+        self.saved.contains_key(&source)
+    }
+
+    pub(super) fn saved_mut(&mut self, source: Source) -> Option<&mut Record> {
+        self.saved.get_mut(&source)
+    }
+
+    /// What was read again has been.
+    pub(super) fn put_saved(&mut self, habits: &Habits) {
+        for (source, mut record) in std::mem::take(&mut self.saved) {
+            // What is known of the password databases may differ from what was; that is no attempt.
+            let known = record.tally.attempts(habits);
+            if record.recent.known != known {
+                record.recent.known = known;
+                self.changed.insert(source);
+            }
+            self.by_source.push(source, record);
+        }
+        self.set_most(self.most);
     }
 }
 
@@ -91,6 +177,7 @@ impl Default for Record {
             tally: Tally::default(),
             recent: Recent::default(),
             settled: i64::MIN,
+            begun: i64::MIN,
             heard: i64::MIN,
             tried: None,
         }
@@ -104,8 +191,20 @@ impl Record {
             self.tally = Tally::default();
             self.recent.known = 0;
             self.tried = None;
+            self.begun = at.as_microsecond();
         }
         self.heard = at.as_microsecond();
+    }
+
+    /// When it was last heard of.
+    pub(super) fn heard(&self) -> Timestamp {
+        Timestamp::from_microsecond(self.heard).unwrap_or(Timestamp::MIN)
+    }
+
+    /// Whether its tally, if it is heard of at this time, is older than what of the journal is read again before it is silent
+    /// for a window.
+    fn is_long(&self, at: Timestamp) -> bool {
+        self.begun > i64::MIN && self.begun < before(at, WITNESS_DELAY).as_microsecond()
     }
 
     /// Whether this password database has refused the same password for the same user of late.
@@ -149,11 +248,6 @@ impl Record {
             first,
             user,
         })
-    }
-
-    /// When it was last heard of.
-    pub(super) fn heard(&self) -> Timestamp {
-        Timestamp::from_microsecond(self.heard).unwrap_or(Timestamp::MIN)
     }
 
     /// Up to when nothing counts any more.

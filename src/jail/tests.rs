@@ -1,6 +1,7 @@
 //! What a jail makes of evidence, minute by minute.
 
 mod in_turn;
+mod memory;
 mod trouble;
 
 use super::*;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{CAUSE, Error, HOLDER, POLICY, SCHEMA, SCHEMA_VERSION, Saved, State, upgrade};
+use super::{CAUSE, Error, HOLDER, MEMORY, POLICY, SCHEMA, SCHEMA_VERSION, Saved, State, upgrade};
 
 /// The database's name in the state directory.
 pub(super) const FILE: &str = "banjour.db";
@@ -95,9 +95,9 @@ impl State {
         let db = connect(path)?;
         match db.pragma_query_value(None, "user_version", |row| row.get(0))? {
             SCHEMA_VERSION => {}
-            3 => upgrade(&db, CAUSE)?,
-            2 => upgrade(&db, &[POLICY, CAUSE].concat())?,
-            1 => upgrade(&db, &[HOLDER, POLICY, CAUSE].concat())?,
+            3 => upgrade(&db, &[CAUSE, MEMORY].concat())?,
+            2 => upgrade(&db, &[POLICY, CAUSE, MEMORY].concat())?,
+            1 => upgrade(&db, &[HOLDER, POLICY, CAUSE, MEMORY].concat())?,
             newer if newer > SCHEMA_VERSION => return Err(Error::Newer(newer)),
             _ => return Err(Error::Empty),
         }
@@ -129,7 +129,7 @@ fn begin(path: &Path, unfilled: bool) -> Result<(), Error> {
     remove(&new)?;
     let db = Connection::open(&new)?;
     db.pragma_update(None, "journal_mode", "MEMORY")?;
-    upgrade(&db, &[SCHEMA, HOLDER, POLICY, CAUSE].concat())?;
+    upgrade(&db, &[SCHEMA, HOLDER, POLICY, CAUSE, MEMORY].concat())?;
     if unfilled {
         db.pragma_update(None, "application_id", UNFILLED)?;
     }

@@ -10,6 +10,13 @@ const PAST: Past = Past {
     until: Timestamp::UNIX_EPOCH,
 };
 
+fn memory(second: i64) -> Memory {
+    Memory {
+        heard: Timestamp::from_second(second).unwrap(),
+        text: "what is known".to_owned(),
+    }
+}
+
 fn changes() -> Changes {
     let at = |second| Timestamp::from_second(second).unwrap();
     let key = |source: &str| (source.parse().unwrap(), JailName::from("dovecot"));
@@ -49,24 +56,33 @@ fn changes() -> Changes {
         holder: Some(Backend::Nftables),
         customers: [(("192.0.2.9".parse().unwrap(), "bob".into()), at(4))].into(),
         history: [("192.0.2.7".parse().unwrap(), Some(PAST))].into(),
+        memories: [("192.0.2.7", 1), ("192.0.2.9", 3)]
+            .map(|(source, second)| {
+                let (source, jail) = key(source);
+                ((source, jail, Standing::Customer), memory(second))
+            })
+            .into(),
         ..Changes::default()
     }
 }
 
 #[test]
-fn the_first_version_is_read_too() {
-    let directory = tempfile::tempdir().unwrap();
-    let db = Connection::open(directory.path().join(open::FILE)).unwrap();
-    db.execute_batch(SCHEMA).unwrap();
-    db.execute_batch(
-        "PRAGMA user_version = 1; INSERT INTO ban VALUES ('192.0.2.7', 'dovecot', 1, 2)",
-    )
-    .unwrap();
-    drop(db);
-    let (mut state, saved, aside) = State::open(directory.path()).unwrap();
-    assert_eq!((saved.bans.len(), saved.holder), (1, None));
-    assert!(aside.is_none());
-    state.save(&changes()).unwrap();
+fn earlier_versions_are_read_too() {
+    let parts = [SCHEMA, HOLDER, POLICY];
+    for version in 1..SCHEMA_VERSION {
+        let directory = tempfile::tempdir().unwrap();
+        let db = Connection::open(directory.path().join(open::FILE)).unwrap();
+        let had = usize::try_from(version).unwrap();
+        db.execute_batch(&parts[..had].concat()).unwrap();
+        db.pragma_update(None, "user_version", version).unwrap();
+        db.execute_batch("INSERT INTO ban VALUES ('192.0.2.7', 'dovecot', 1, 2)")
+            .unwrap();
+        drop(db);
+        let (mut state, saved, aside) = State::open(directory.path()).unwrap();
+        assert_eq!((saved.bans.len(), saved.holder), (1, None));
+        assert!(aside.is_none());
+        state.save(&changes()).unwrap();
+    }
 }
 
 #[test]
@@ -100,6 +116,28 @@ fn what_is_saved_is_there_again() {
     );
     assert_eq!(saved.settled.len(), 1);
     assert_eq!(saved.totals, changes.totals);
+    assert!(saved.memories.into_iter().eq(changes.memories));
+}
+
+#[test]
+fn what_no_window_reaches_back_to_is_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut state, ..) = State::open(directory.path()).unwrap();
+    state.save(&changes()).unwrap();
+    let mut left = |second: i64| {
+        let forget = Timestamp::from_second(second).ok();
+        let changes = Changes {
+            forget,
+            ..Changes::default()
+        };
+        assert!(!changes.is_empty());
+        state.save(&changes).unwrap();
+        let saved = state.load().unwrap();
+        (saved.settled.len(), saved.memories.len(), saved.bans.len())
+    };
+    assert_eq!(left(1), (1, 2, 2));
+    assert_eq!(left(2), (1, 1, 2));
+    assert_eq!(left(4), (0, 0, 2));
 }
 
 #[test]

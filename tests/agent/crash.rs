@@ -234,10 +234,14 @@ fn a_thousand_kills_change_no_number() {
     survives(1000);
 }
 
-/// An agent that was away for many windows has them all to read; that it is killed while it does is no excuse.
-#[test]
-fn a_long_absence_is_read_once_however_often_that_is_interrupted() {
-    const ENTRIES: u64 = 30_000;
+/// An agent that was away for many windows has them all to read; that it is killed while it does is no excuse. Each of so
+/// many sources fails so many times, and as `line` tells it. Returns how many failed in the end.
+fn reads_a_long_absence(
+    sources: u64,
+    attempts: u64,
+    line: impl Fn(&mut Dice, &str) -> Entry,
+) -> u64 {
+    let entries = sources * attempts;
     let host = Host::new();
     host.helper.install(Kind::Nftables, true);
     let mut dice = Dice::new();
@@ -251,11 +255,12 @@ fn a_long_absence_is_read_once_however_often_that_is_interrupted() {
     let fresh = host.path("state-of-another");
     fs::create_dir(&fresh).unwrap();
     fs::copy(host.state().join("banjour.db"), fresh.join("banjour.db")).unwrap();
-    for n in 1..ENTRIES {
-        let source = dice.roll(1000);
+    for n in 1..entries {
+        let source = dice.roll(sources);
         let source = format!("198.18.{}.{}", source / 250, source % 250 + 1);
-        let at = begin + n * (20 * HOUR / ENTRIES);
-        host.journal.write_at(at, &Entry::imap(&source, 1));
+        let at = begin + n * (20 * HOUR / entries);
+        let entry = line(&mut dice, &source);
+        host.journal.write_at(at, &entry);
     }
     for _ in 0..25 {
         let agent = host.launch(&[]);
@@ -266,7 +271,6 @@ fn a_long_absence_is_read_once_however_often_that_is_interrupted() {
     host.attempts(last, 3);
     let agent = host.start();
     let killed = all_read(&host, &agent, last);
-    assert_eq!(killed.0.0, ENTRIES + 2);
     assert!(agent.stop().success());
     let agent = host.start_with(&[("STATE_DIRECTORY", fresh.to_str().unwrap())]);
     let unkilled = all_read(&host, &agent, last);
@@ -275,4 +279,20 @@ fn a_long_absence_is_read_once_however_often_that_is_interrupted() {
     let soon = now() + HOUR / 60;
     let lasting = |bans: Vec<BanRow>| bans.into_iter().filter(move |(.., until)| *until > soon);
     assert!(lasting(killed.2).eq(lasting(unkilled.2)));
+    killed.0.0
+}
+
+#[test]
+fn a_long_absence_is_read_once_however_often_that_is_interrupted() {
+    let failed = reads_a_long_absence(1000, 30, |_, source| Entry::imap(source, 1));
+    assert_eq!(failed, 1000 * 30 - 1 + 3);
+}
+
+/// Each of these sources has attempts in every hour, so that what the witnesses owe one another began before any window.
+#[test]
+fn sources_that_are_never_silent_are_counted_once_too() {
+    reads_a_long_absence(100, 300, |dice, source| match dice.roll(3) {
+        0 => Entry::pam(source),
+        n => Entry::imap(source, u32::try_from(n).unwrap()),
+    });
 }

@@ -89,7 +89,7 @@ impl Keeper {
                 .map(ToString::to_string)
                 .unwrap_or_default(),
             customers: customers.map(|(user, last)| (user, usec(last))).collect(),
-            remembered_bans: self.policy.history.bans(client, now, self.forget()),
+            remembered_bans: self.policy.history.bans(client, now, self.remembers_for()),
             last_ban_usec: past.map_or(0, |past| usec(past.since)),
             last_ban_until_usec: past.map_or(0, |past| usec(past.until)),
         }
@@ -122,7 +122,7 @@ impl Keeper {
     }
 
     /// The longest time after which a ban is forgotten.
-    fn forget(&self) -> Duration {
+    fn remembers_for(&self) -> Duration {
         let times = self.config.jails.values().map(|jail| jail.growth.forget);
         times.max().unwrap_or_default()
     }

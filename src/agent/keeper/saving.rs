@@ -6,7 +6,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::Keeper;
+use super::{Keeper, POSITION_INTERVAL};
+use crate::agent::read_from;
+use crate::jail::Memory;
+use crate::policy::MemoryKey;
 use crate::state::{Changes, Key, Saved};
 
 impl Keeper {
@@ -22,7 +25,7 @@ impl Keeper {
     }
 
     /// All that there is, to be saved in the place of what the disk holds.
-    pub(in crate::agent) fn everything(&self) -> Changes {
+    pub(in crate::agent) fn everything(&mut self) -> Changes {
         let ban = |ban: crate::ban::Ban| ((ban.source, Arc::clone(&ban.jail)), Some(ban));
         Changes {
             whole: true,
@@ -33,6 +36,8 @@ impl Keeper {
             holder: self.holder,
             customers: self.policy.trust.iter().collect(),
             history: self.policy.history.iter().collect(),
+            memories: self.policy.memories(true).collect(),
+            forget: None,
             waiting: Vec::new(),
         }
     }
@@ -66,8 +71,25 @@ impl Keeper {
         }
         self.totals = saved.totals;
         self.position = saved.position;
+        self.remember(saved.memories);
         self.expire(now);
         self.lift_groundless();
+    }
+
+    /// Takes up what the journal can't tell when it is read again from before the position.
+    pub(super) fn remember(&mut self, memories: Vec<(MemoryKey, Memory)>) {
+        if let Some(position) = &self.position {
+            let since = read_from(Some(position), &self.config);
+            self.policy.remember(memories, (since, position.at));
+        }
+    }
+
+    /// Now and then, has the disk forget what no jail's window reaches back to.
+    pub(super) fn forget(&mut self, at: Timestamp) {
+        if at.duration_since(self.forgotten).unsigned_abs() >= POSITION_INTERVAL {
+            self.forgotten = at;
+            self.changes.forget = Some(read_from(self.position.as_ref(), &self.config));
+        }
     }
 
     /// Until when attempts of sources don't count any more in jails.

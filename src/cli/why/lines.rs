@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use crate::bus::Explanation;
 use crate::config::Config;
 use crate::filter::Finding;
-use crate::jail::before;
+use crate::jail::{WITNESS_DELAY, before};
 use crate::journal::{Entries, Error, Place, read_story};
 use crate::source::Source;
-use crate::tally::WITNESS_DELAY;
 
 use super::text;
 
