@@ -43,6 +43,10 @@ pub(super) struct Jail {
     pub(super) attempts: u32,
     pub(super) window: Duration,
     pub(super) ban_time: Duration,
+    /// By how much a ban outlasts the one before; 1: by nothing.
+    pub(super) factor: u16,
+    /// How long one gets at the most, if that is said.
+    pub(super) longest: Option<Duration>,
     pub(super) notes: Vec<String>,
 }
 
@@ -120,6 +124,8 @@ impl Jail {
         notes.extend(note);
         let (ban_time, note) = span("bantime", "ban-time", options.seconds("bantime")?);
         notes.extend(note);
+        let (factor, longest, more) = growth(options)?;
+        notes.extend(more);
         notes.extend(without_equivalent(options, local)?);
         Ok(Self {
             of: options.jail.to_owned(),
@@ -128,6 +134,8 @@ impl Jail {
             attempts,
             window,
             ban_time,
+            factor,
+            longest,
             notes,
         })
     }
@@ -144,23 +152,44 @@ fn attempts(maxretry: i64) -> (u32, Option<String>) {
 
 fn span(option: &str, key: &str, seconds: f64) -> (Duration, Option<String>) {
     let (span, same) = time::span(seconds);
-    let note = if seconds < 0.0 && key == "ban-time" {
-        format!("{option} = {seconds} is for ever; the longest ban-time is ten years")
+    let note = if seconds < 0.0 && key != "window" {
+        format!("{option} = {seconds} is for ever; the longest {key} is ten years")
     } else {
         format!("{option} = {seconds} s: {key} is from one second to ten years")
     };
     (span, (!same).then_some(note))
 }
 
+/// How bans grow: fail2ban's double, where it is told to have them grow and not how.
+fn growth(options: Options<'_>) -> Result<(u16, Option<Duration>, Vec<String>), Error> {
+    if !options.yes("bantime.increment", false)? {
+        return Ok((1, None, Vec::new()));
+    }
+    let mut notes = Vec::new();
+    let mut longest = None;
+    if !options.given(&["bantime.maxtime"]).is_empty() {
+        let seconds = options.seconds("bantime.maxtime")?;
+        let (span, note) = span("bantime.maxtime", "ban-time-max", seconds);
+        longest = Some(span);
+        notes.extend(note);
+    }
+    let given = options.given(&[
+        "bantime.factor",
+        "bantime.formula",
+        "bantime.multipliers",
+        "bantime.rndtime",
+    ]);
+    if !given.is_empty() {
+        notes.push(format!(
+            "{}: there is no equivalent; each ban lasts twice as long as the one before",
+            given.join(", ")
+        ));
+    }
+    Ok((2, longest, notes))
+}
+
 fn without_equivalent(options: Options<'_>, local: Option<String>) -> Result<Vec<String>, Error> {
     let mut notes = Vec::new();
-    if options.yes("bantime.increment", false)? {
-        notes.push(
-            "bantime.increment (with factor, formula, multipliers, maxtime, rndtime, overalljails): there is no \
-             equivalent; every ban of a jail lasts as long as the first, so choose ban-time for those who come back"
-                .to_owned(),
-        );
-    }
     if !options.text("ignorecommand")?.is_empty() {
         notes.push(
             "ignorecommand, ignorecache: banjour asks no program; addresses that it lets through belong into \"ignore\""

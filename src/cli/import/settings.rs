@@ -63,6 +63,8 @@ impl Import {
                 "attempts": jail.attempts,
                 "window_usec": jail.window.as_secs() * 1_000_000,
                 "ban_time_usec": jail.ban_time.as_secs() * 1_000_000,
+                "ban_time_factor": jail.factor,
+                "ban_time_max_usec": jail.longest.map(|longest| longest.as_secs() * 1_000_000),
                 "notes": jail.notes,
             })
         });
@@ -99,6 +101,10 @@ impl Import {
             "attempts is fail2ban's maxretry. But fail2ban counts lines, of which one wrong password may write several, \
              and banjour counts attempts: a maxretry that was raised because of that can go back down.",
         );
+        let grows = comment(
+            "ban-time-factor = 1 is as fail2ban has it without bantime.increment; without that line, bans of those who \
+             come back get longer.",
+        );
         let not_needed = comment(
             "Nothing to set any more: backend, logpath, journalmatch, usedns, port, banaction. A ban closes all mail ports.",
         );
@@ -111,7 +117,7 @@ impl Import {
              #\n\
              # The last one takes over who is banned. Then switch off what fail2ban need not do any more, in\n\
              # {directory}/jail.d/zz-banjour.local, and systemctl reload fail2ban:\n\
-             #\n{switched_off}{rest}#\n{counts}#\n{not_needed}"
+             #\n{switched_off}{rest}#\n{counts}#\n{grows}#\n{not_needed}"
         )
     }
 
@@ -209,13 +215,19 @@ fn as_table(jail: &Jail) -> String {
         .iter()
         .map(|name| format!("\"{name}\""))
         .collect();
+    let longest = jail.longest.map(time::written);
+    let longest = longest.map_or_else(String::new, |longest| {
+        format!("ban-time-max = \"{longest}\"\n")
+    });
     format!(
-        "[jail.{quote}{}{quote}]\nfilters = [{}]\nattempts = {}\nwindow = \"{}\"\nban-time = \"{}\"\n",
+        "[jail.{quote}{}{quote}]\nfilters = [{}]\nattempts = {}\nwindow = \"{}\"\nban-time = \"{}\"\n\
+         ban-time-factor = {}\n{longest}",
         jail.name,
         filters.join(", "),
         jail.attempts,
         time::written(jail.window),
         time::written(jail.ban_time),
+        jail.factor,
     )
 }
 

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::read::Import;
 use crate::config::Config;
+use crate::history::Growth;
 
 /// A directory with these files, as fail2ban's configuration.
 pub(super) fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -69,8 +70,14 @@ fn accepted(toml: &str) -> (Vec<String>, Vec<String>) {
     let short = jails.map(|(name, jail)| {
         let filters: Vec<_> = jail.filters.iter().map(String::as_str).collect();
         let (rule, filters) = (jail.rule, filters.join("+"));
+        let growth = jail.growth;
+        let growth = match (growth.factor, growth.longest == Growth::default().longest) {
+            (1, _) => String::new(),
+            (factor, true) => format!(" x{factor}"),
+            (factor, false) => format!(" x{factor} up to {}", growth.longest.as_secs()),
+        };
         format!(
-            "{name} {filters} {} {} {}",
+            "{name} {filters} {} {} {}{growth}",
             rule.attempts,
             rule.window.as_secs(),
             rule.ban_time.as_secs()
@@ -81,8 +88,8 @@ fn accepted(toml: &str) -> (Vec<String>, Vec<String>) {
 }
 
 const UNTOUCHED: [&str; 2] = [
-    "dovecot dovecot 3 3600 3600",
-    "postfix-sasl postfix-sasl 3 3600 3600",
+    "dovecot dovecot 3 3600 3600 x2",
+    "postfix-sasl postfix-sasl 3 3600 3600 x2",
 ];
 
 #[test]
@@ -123,6 +130,8 @@ enabled = true
 mode = aggressive
 findtime = 1d12h
 bantime.increment = true
+bantime.maxtime = 5w
+bantime.factor = 4
 [roundcube-auth]
 enabled = true
 [manual]
@@ -143,7 +152,7 @@ action = %(action_)s
     assert_eq!(
         jails,
         [
-            "dovecot dovecot+dovecot-probe 5 129600 86400",
+            "dovecot dovecot+dovecot-probe 5 129600 86400 x2 up to 3024000",
             "manual-2 dovecot 5 600 86400",
             "my-jail dovecot 5 600 86400",
             "postfix postfix-probe+postfix-reject+postfix-sasl 1000 600 86400",
@@ -163,7 +172,7 @@ action = %(action_)s
     for part in [
         "maxretry = 2000: attempts are 1 to 1000",
         "bantime = -1 is for ever",
-        "bantime.increment",
+        "bantime.factor: there is no equivalent",
         "192.0.2.9 was for manual alone",
         "ignorecommand",
         "failregex: patterns of your own",
@@ -178,6 +187,56 @@ action = %(action_)s
         assert!(flat.contains(part) || toml.contains(part), "{part}: {toml}");
     }
     assert_eq!(toml.matches("logpath").count(), 1, "not noise: {toml}");
+}
+
+/// Debian and Fedora ship these beside the file that both have from upstream.
+#[test]
+fn what_distributions_lay_over_is_read() {
+    let common = "[DEFAULT]\nsyslog_mail_warn = /var/log/warn\ndovecot_log = %(syslog_mail_warn)s\n\
+                  default_backend = auto\ndovecot_backend = %(default_backend)s\n";
+    let fedora = "[INCLUDES]\nbefore = paths-common.conf\nafter = paths-overrides.local\n\
+                  [DEFAULT]\nsyslog_mail_warn = /var/log/maillog\n";
+    let jails = JAIL_CONF
+        .replace("before = paths.conf", "before = paths-fedora.conf")
+        .replace(
+            "[dovecot]\n",
+            "[dovecot]\nlogpath = %(dovecot_log)s\nbackend = %(dovecot_backend)s\n",
+        )
+        .replace("%(mail_log)s", "%(syslog_mail_warn)s");
+    let firewalld = "# Written by the package\n[DEFAULT]\nbanaction = firewallcmd-rich-rules[actiontype=<multiport>]\n\
+                     banaction_allports = firewallcmd-rich-rules[actiontype=<allports>]\n";
+    let local = "[DEFAULT]\nbantime = 1h\nbantime.increment = true\nfindtime = 1h\nmaxretry = 4\n\
+                 [sshd]\nenabled = true\n[dovecot]\nenabled = true\n[postfix-sasl]\nenabled = true\n";
+    let fedora = [
+        ("jail.conf", &*jails),
+        ("paths-common.conf", common),
+        ("paths-fedora.conf", fedora),
+        ("jail.d/00-firewalld.conf", firewalld),
+        ("jail.d/00-systemd.conf", "[DEFAULT]\nbackend=systemd\n"),
+        ("jail.local", local),
+    ];
+    let debian = [
+        (
+            "jail.d/defaults-debian.conf",
+            "[DEFAULT]\nbanaction = nftables\nbanaction_allports = nftables[type=allports]\nbackend = systemd\n\n\
+             [sshd]\nenabled = true\n",
+        ),
+        ("jail.local", local),
+    ];
+    for files in [&fedora[..], &debian] {
+        let import = import(files).unwrap();
+        let toml = import.as_toml();
+        assert_eq!(
+            accepted(&toml).0,
+            [
+                "dovecot dovecot 4 3600 3600 x2",
+                "postfix-sasl postfix-sasl 4 3600 3600 x2"
+            ]
+        );
+        assert_eq!(import.others, ["sshd"]);
+        let notes = import.jails.iter().flat_map(|jail| &jail.notes);
+        assert_eq!(notes.chain(&import.notes).count(), 0, "{toml}");
+    }
 }
 
 #[test]
