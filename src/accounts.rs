@@ -16,7 +16,7 @@ use crate::source::Source;
 
 /// Names that are remembered, those that attackers make up among them; above that, the one goes that nobody has tried
 /// for the longest time, which is none under attack.
-const MAX_ACCOUNTS: usize = 16_384;
+pub const MAX_ACCOUNTS: usize = 16_384;
 
 /// So many characters of a name tell it from others.
 const MAX_NAME: usize = 64;
@@ -35,6 +35,8 @@ pub struct Rule {
 pub struct Accounts {
     rule: Rule,
     by_name: LruCache<Box<str>, Account>,
+    /// When one last had to be forgotten that somebody had tried within the window.
+    pub overflowed: Timestamp,
 }
 
 #[derive(Debug)]
@@ -96,13 +98,20 @@ impl Accounts {
             rule,
             // Unbounded in itself so that memory grows with use; `fail` keeps the bound.
             by_name: LruCache::unbounded(),
+            overflowed: Timestamp::MIN,
         }
     }
 
-    /// Another rule from now on.
+    /// Another rule from now on; the last sources that failed stay known, as many as it has.
     pub fn set_rule(&mut self, rule: Rule) {
-        if rule != self.rule {
-            *self = Self::new(rule);
+        self.rule = rule;
+        let most = usize::from(rule.sources);
+        if most == 0 {
+            self.by_name.clear();
+        }
+        for (_, account) in &mut self.by_name {
+            let surplus = account.sources.len().saturating_sub(most);
+            account.sources.drain(..surplus);
         }
     }
 
@@ -118,8 +127,13 @@ impl Accounts {
             return Siege::None;
         }
         let name = folded(user);
+        let since = before(at, self.rule.window);
         if self.by_name.len() >= MAX_ACCOUNTS && !self.by_name.contains(&name) {
-            self.by_name.pop_lru();
+            let forgotten = self.by_name.pop_lru();
+            let last = forgotten.and_then(|(_, account)| account.sources.back().copied());
+            if last.is_some_and(|(last, _)| last > since) {
+                self.overflowed = at;
+            }
         }
         let account = self.by_name.get_or_insert_mut(name, Account::default);
         let since = before(at, self.rule.window);
@@ -271,7 +285,46 @@ mod tests {
             }
         }
         assert_eq!(accounts.by_name.len(), MAX_ACCOUNTS);
+        assert_eq!(accounts.overflowed, second(1));
         assert_eq!(accounts.fail("", host(1), second(1), &[]), Siege::None);
+    }
+
+    #[test]
+    fn names_that_nobody_has_tried_for_long_are_no_loss() {
+        let mut accounts = Accounts::new(RULE);
+        for n in 0..3 * MAX_ACCOUNTS {
+            let at = i64::try_from(n / MAX_ACCOUNTS * 3600).unwrap();
+            accounts.fail(&n.to_string(), host(1), second(at), &[]);
+        }
+        assert_eq!(accounts.overflowed, Timestamp::MIN);
+    }
+
+    #[test]
+    fn another_rule_applies_to_what_is_known() {
+        let mut accounts = Accounts::new(RULE);
+        accounts.fail("bob", host(0), second(0), &[]);
+        accounts.fail("bob", host(1), second(1), &[]);
+        let rule = |sources| Rule { sources, ..RULE };
+        accounts.set_rule(rule(4));
+        assert_eq!(accounts.fail("bob", host(2), second(2), &[]), Siege::None);
+        assert_eq!(
+            accounts.fail("bob", host(3), second(3), &[]),
+            Siege::Begins(4)
+        );
+        accounts.set_rule(rule(2));
+        assert_eq!(accounts.fail("bob", host(4), second(4), &[]), Siege::Lasts);
+        // The last two, of whom one was long ago by then.
+        assert_eq!(
+            accounts.fail("bob", host(5), second(3604), &[]),
+            Siege::None
+        );
+        accounts.set_rule(rule(0));
+        accounts.set_rule(RULE);
+        accounts.fail("bob", host(6), second(3605), &[]);
+        assert_eq!(
+            accounts.fail("bob", host(7), second(3606), &[]),
+            Siege::None
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::jail::before;
 use crate::source::Source;
 
 /// Sources whose bans are remembered, as many as there may be bans; above that, the one goes whose last ban is oldest.
-const MAX_SOURCES: usize = 131_072;
+pub const MAX_SOURCES: usize = 131_072;
 
 /// How bans grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +54,22 @@ pub struct Past {
 }
 
 /// The bans that there were.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct History {
     by_source: BTreeMap<Source, Past>,
     by_age: BTreeSet<(Timestamp, Source)>,
+    /// When one last had to be forgotten whose bans still counted.
+    pub overflowed: Timestamp,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            by_source: BTreeMap::new(),
+            by_age: BTreeSet::new(),
+            overflowed: Timestamp::MIN,
+        }
+    }
 }
 
 impl History {
@@ -112,7 +124,11 @@ impl History {
         let bans = self.bans(source, since, forget).saturating_add(new);
         let until = lasting.map_or(until, |past| past.until.max(until));
         let past = Past { bans, since, until };
-        self.restore(source, past);
+        let oldest = self.by_age.first().map(|(_, oldest)| *oldest);
+        let counts = oldest.is_some_and(|oldest| self.bans(oldest, since, forget) > 0);
+        if self.restore(source, past).is_some() && counts {
+            self.overflowed = since;
+        }
         past
     }
 
@@ -331,6 +347,26 @@ mod tests {
         assert_eq!(texts(&far), ["2001:db8::/48"]);
         let elsewhere: Vec<String> = (1..=4).map(|n| format!("2001:db8:{n}::/64")).collect();
         assert_eq!(texts(&elsewhere).len(), 4);
+    }
+
+    #[test]
+    fn who_was_banned_longest_ago_is_forgotten_first() {
+        let mut history = History::default();
+        let bot = |n: usize| source(&format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255));
+        for n in 0..MAX_SOURCES {
+            history.note(bot(n), hour(0), hour(1), WEEK);
+        }
+        history.note(bot(0), hour(2), hour(3), WEEK);
+        assert_eq!(history.overflowed, Timestamp::MIN);
+        // Nothing of before counts any more after a week.
+        history.note(bot(MAX_SOURCES), hour(169), hour(170), WEEK);
+        assert_eq!(history.overflowed, Timestamp::MIN);
+        history.note(bot(MAX_SOURCES + 1), hour(168), hour(169), WEEK);
+        assert_eq!(history.overflowed, hour(168));
+        assert_eq!(history.by_source.len(), MAX_SOURCES);
+        assert_eq!(history.by_age.len(), MAX_SOURCES);
+        assert_eq!(history.past(bot(0)).map(|past| past.bans), Some(2));
+        assert!(history.past(bot(1)).is_none());
     }
 
     #[test]

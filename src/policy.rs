@@ -19,8 +19,8 @@ use crate::source::Source;
 use crate::tried::Tried;
 use crate::trust::{Pair, Standing, Trust};
 
-/// A jail that has forgotten a source is thought to be too small for so long.
-const OVERFLOW_LASTS: Duration = Duration::from_mins(10);
+/// What has forgotten something that mattered is thought to be too small for so long.
+pub const OVERFLOW_LASTS: Duration = Duration::from_mins(10);
 
 /// A source in a jail, and as whom it failed.
 pub type MemoryKey = (Source, JailName, Standing);
@@ -59,6 +59,19 @@ pub struct Sentence {
     pub ban: Ban,
     /// What becomes of it.
     pub fate: Fate,
+}
+
+/// What remembers something, and no more than so much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table<'a> {
+    /// A jail, sources that fail.
+    Jail(&'a JailName),
+    /// [`Trust`], who has logged in.
+    Customers,
+    /// [`Accounts`], names that are tried.
+    Accounts,
+    /// [`History`], who was banned.
+    History,
 }
 
 /// What becomes of a sentence.
@@ -278,13 +291,20 @@ impl Policy {
         }))
     }
 
-    /// The jails that have lately had to forget sources.
-    pub fn overflowing(&self, now: Timestamp) -> impl Iterator<Item = &JailName> {
+    /// What has lately had to forget something that mattered.
+    pub fn overflowing(&self, now: Timestamp) -> impl Iterator<Item = Table<'_>> {
         let since = before(now, OVERFLOW_LASTS);
-        self.jails
-            .iter()
-            .filter(move |(_, jail)| jail.overflowed() > since)
-            .map(|(name, _)| name)
+        let jails = self.jails.iter();
+        let jails = jails.map(|(name, jail)| (Table::Jail(name), jail.overflowed()));
+        let others = [
+            (Table::Customers, self.trust.overflowed),
+            (Table::Accounts, self.accounts.overflowed),
+            (Table::History, self.history.overflowed),
+        ];
+        jails
+            .chain(others)
+            .filter(move |(_, overflowed)| *overflowed > since)
+            .map(|(table, _)| table)
     }
 
     /// Whatever filter tells of it, all jails hear of it: it is Dovecot's database that can't check what Postfix is given.

@@ -3,6 +3,7 @@
 //! before the bans and counts that it stands for. Writing has a thread of its own: a slow disk delays no ban.
 
 mod open;
+mod write;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::io;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, Row};
 use tokio::sync::oneshot;
 
 use crate::ban::{Ban, JailName};
@@ -22,6 +23,7 @@ use crate::policy::MemoryKey;
 use crate::source::Source;
 use crate::trust::{Pair, Standing};
 pub use open::Aside;
+use write::write;
 pub use writer::{Event, Writer};
 
 /// `PRAGMA user_version`: another number is another schema.
@@ -288,84 +290,6 @@ impl State {
         transaction.commit()?;
         Ok(())
     }
-}
-
-fn write(to: &Transaction<'_>, changes: &Changes) -> rusqlite::Result<()> {
-    if changes.whole {
-        to.execute_batch(EMPTY)?;
-    }
-    for ((source, jail), ban) in &changes.bans {
-        let (source, jail) = (source.to_string(), &**jail);
-        match ban {
-            Some(ban) => to
-                .prepare_cached("INSERT OR REPLACE INTO ban VALUES (?, ?, ?, ?, ?)")?
-                .execute(params![
-                    source,
-                    jail,
-                    ban.since.as_microsecond(),
-                    ban.until.as_microsecond(),
-                    serde_json::to_string(&ban.cause).ok()
-                ])?,
-            None => to
-                .prepare_cached("DELETE FROM ban WHERE source = ? AND jail = ?")?
-                .execute(params![source, jail])?,
-        };
-    }
-    for ((source, jail), until) in &changes.settled {
-        to.prepare_cached("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)")?
-            .execute(params![source.to_string(), &**jail, until.as_microsecond()])?;
-    }
-    for (jail, totals) in &changes.totals {
-        let [failed, banned] =
-            [totals.failed, totals.banned].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
-        to.prepare_cached("INSERT OR REPLACE INTO jail VALUES (?, ?, ?)")?
-            .execute(params![&**jail, failed, banned])?;
-    }
-    if let Some(position) = &changes.position {
-        to.prepare_cached("INSERT OR REPLACE INTO position VALUES (0, ?, ?)")?
-            .execute(params![position.cursor, position.at.as_microsecond()])?;
-    }
-    if let Some(holder) = changes.holder {
-        to.prepare_cached("INSERT OR REPLACE INTO holder VALUES (0, ?)")?
-            .execute([holder.as_str()])?;
-    }
-    for ((source, user), at) in &changes.customers {
-        to.prepare_cached("INSERT OR REPLACE INTO customer VALUES (?, ?, ?)")?
-            .execute(params![source.to_string(), &**user, at.as_microsecond()])?;
-    }
-    for (source, past) in &changes.history {
-        let source = source.to_string();
-        match past {
-            Some(Past { bans, since, until }) => to
-                .prepare_cached("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?)")?
-                .execute(params![
-                    source,
-                    bans,
-                    since.as_microsecond(),
-                    until.as_microsecond()
-                ])?,
-            None => to
-                .prepare_cached("DELETE FROM history WHERE source = ?")?
-                .execute([source])?,
-        };
-    }
-    for ((source, jail, standing), memory) in &changes.memories {
-        let (customer, heard) = (*standing as u8, memory.heard.as_microsecond());
-        to.prepare_cached("INSERT OR REPLACE INTO memory VALUES (?, ?, ?, ?, ?)")?
-            .execute(params![
-                source.to_string(),
-                &**jail,
-                customer,
-                heard,
-                memory.text
-            ])?;
-    }
-    if let Some(until) = changes.forget {
-        let until = until.as_microsecond();
-        to.execute("DELETE FROM settled WHERE until < ?", [until])?;
-        to.execute("DELETE FROM memory WHERE heard < ?", [until])?;
-    }
-    Ok(())
 }
 
 fn upgrade(db: &Connection, schema: &str) -> rusqlite::Result<()> {

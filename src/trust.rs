@@ -11,7 +11,7 @@ use crate::source::Source;
 
 /// Users with their sources that are remembered; above that, those go who have not logged in for the longest time. Only
 /// who has a right password gets in here.
-const MAX_PAIRS: usize = 131_072;
+pub const MAX_PAIRS: usize = 131_072;
 
 /// The longest name of a user that is remembered, in bytes, as long as filters let them be. Of more, nothing is known.
 const MAX_USER: usize = 256;
@@ -45,6 +45,8 @@ pub struct Trust {
     pairs: LruCache<Pair, Timestamp>,
     /// The last login from each source.
     sources: BTreeMap<Source, Timestamp>,
+    /// When somebody last had to be forgotten who was still trusted.
+    pub overflowed: Timestamp,
 }
 
 impl Trust {
@@ -61,6 +63,7 @@ impl Trust {
             // Unbounded in itself so that memory grows with use; `note` keeps the bound.
             pairs: LruCache::unbounded(),
             sources: BTreeMap::new(),
+            overflowed: Timestamp::MIN,
         }
     }
 
@@ -151,9 +154,13 @@ impl Trust {
         if self.pairs.len() >= self.max_pairs
             && !self.pairs.contains(&pair)
             && let Some(((source, _), last)) = self.pairs.pop_lru()
-            && self.sources.get(&source) == Some(&last)
         {
-            self.sources.remove(&source);
+            if self.sources.get(&source) == Some(&last) {
+                self.sources.remove(&source);
+            }
+            if last > before(at, self.lasts) {
+                self.overflowed = self.overflowed.max(at);
+            }
         }
         let last = self.sources.entry(pair.0).or_insert(at);
         *last = at.max(*last);
@@ -239,6 +246,22 @@ mod tests {
     }
 
     #[test]
+    fn who_is_not_trusted_any_more_is_no_loss() {
+        let mut trust = Trust::of_size(WEEK, 4);
+        for host in 1..=9 {
+            let at = second(host / 5 * 8 * DAY);
+            trust.learn(source(&format!("192.0.2.{host}")), "bob", at);
+        }
+        assert_eq!(trust.overflowed, second(8 * DAY));
+        let mut trust = Trust::of_size(WEEK, 4);
+        for host in 1..=8 {
+            let at = second((host - 1) / 4 * 8 * DAY);
+            trust.learn(source(&format!("192.0.2.{host}")), "bob", at);
+        }
+        assert_eq!(trust.overflowed, Timestamp::MIN);
+    }
+
+    #[test]
     fn there_is_a_bound() {
         let mut trust = Trust::of_size(WEEK, 4);
         for host in 1..=9 {
@@ -248,6 +271,7 @@ mod tests {
                 second(host),
             );
         }
+        assert_eq!(trust.overflowed, second(9));
         assert_eq!((trust.pairs.len(), trust.sources.len()), (4, 2));
         let holds = |host: &str| trust.holds(source(host), "bob", second(9));
         assert!(holds("192.0.2.9") && !holds("192.0.2.1"));

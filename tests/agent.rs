@@ -8,6 +8,8 @@
 mod attempts;
 #[path = "agent/backend.rs"]
 mod backend;
+#[path = "agent/bounds.rs"]
+mod bounds;
 #[path = "agent/bus.rs"]
 mod bus;
 #[path = "agent/command.rs"]

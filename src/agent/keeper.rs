@@ -16,19 +16,21 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use crate::ban::{Ban, Bans, JailName};
+use crate::accounts::MAX_ACCOUNTS;
+use crate::ban::{Ban, Bans, JailName, MAX_BANS};
 use crate::bus::{Announcement, Announcer};
 use crate::config::Config;
 use crate::filter::{Evidence, Finding};
 use crate::firewall::{Backend, Desired, Report};
-use crate::history::Growth;
+use crate::history::{Growth, MAX_SOURCES};
 use crate::ignore::List;
-use crate::jail::usec;
+use crate::jail::{before, usec};
 use crate::journal::{Batch, Position};
 use crate::log::id;
-use crate::policy::{Fate, Policy, Sentence};
+use crate::policy::{Fate, OVERFLOW_LASTS, Policy, Sentence, Table};
 use crate::source::Source;
 use crate::state::{Changes, Saved, Totals};
+use crate::trust::MAX_PAIRS;
 use ignored::Told;
 use lift::Reason;
 use tell::{tell_ban, tell_observed};
@@ -48,6 +50,8 @@ pub(super) struct Keeper {
     position_saved: Timestamp,
     /// When what is saved was last gone through for what does not matter any more.
     forgotten: Timestamp,
+    /// When a ban last had to make room for another.
+    displaced: Timestamp,
     changes: Changes,
     desired: Desired,
     /// Who keeps banned sources out, and how many.
@@ -89,6 +93,7 @@ impl Keeper {
                 .map_or(Timestamp::MIN, |position| position.at),
             position,
             forgotten: Timestamp::MIN,
+            displaced: Timestamp::MIN,
             changes: Changes::default(),
             desired,
             holder: None,
@@ -222,6 +227,7 @@ impl Keeper {
             .bans
             .insert((ban.source, Arc::clone(&ban.jail)), Some(ban.clone()));
         if let Some(displaced) = self.bans.insert(ban.clone()) {
+            self.displaced = Timestamp::now();
             self.ended(&[displaced], Reason::Limit);
         }
         self.enforce(ban.source);
@@ -260,13 +266,29 @@ impl Keeper {
         jail.map(|jail| jail.growth).unwrap_or_default()
     }
 
-    /// What is to be told of jails that can't remember all.
+    /// What is to be told of tables that are full.
     pub(super) fn overflow(&self, now: Timestamp) -> Option<String> {
-        let jails: Vec<&str> = self.policy.overflowing(now).map(|name| &**name).collect();
-        let jails = (!jails.is_empty()).then(|| jails.join(", "))?;
-        Some(format!(
-            "more sources fail than these jails remember (\"max-sources\"): {jails}; those not heard of for the longest time are forgotten"
-        ))
+        let text = |table| match table {
+            Table::Jail(name) => format!(
+                "more sources fail than jail {name} remembers (\"max-sources\"), and those not heard of for the longest time are forgotten"
+            ),
+            Table::Customers => format!(
+                "more customers log in than the {MAX_PAIRS} that are remembered, and those who have not for the longest time are strangers again"
+            ),
+            Table::Accounts => format!(
+                "more names are tried than the {MAX_ACCOUNTS} that are remembered, and attacks on some may go unnoticed"
+            ),
+            Table::History => format!(
+                "more sources are banned than the {MAX_SOURCES} that are remembered, and those who come back are not banned for longer"
+            ),
+        };
+        let mut texts: Vec<String> = self.policy.overflowing(now).map(text).collect();
+        if self.displaced > before(now, OVERFLOW_LASTS) {
+            texts.push(format!(
+                "more sources are to be banned than the {MAX_BANS} that fit, and those whose bans would have ended first are let in"
+            ));
+        }
+        (!texts.is_empty()).then(|| texts.join("; "))
     }
 
     /// Takes in what the firewall holds.

@@ -120,6 +120,34 @@ fn what_is_saved_is_there_again() {
 }
 
 #[test]
+fn of_too_many_rows_the_oldest_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut state, ..) = State::open(directory.path()).unwrap();
+    let row = |n: u32| {
+        let past = Past {
+            since: Timestamp::from_second(n.into()).unwrap(),
+            ..PAST
+        };
+        let address = std::net::IpAddr::from(std::net::Ipv4Addr::from_bits(n));
+        (address.into(), Some(past))
+    };
+    let most = u32::try_from(crate::history::MAX_SOURCES).unwrap();
+    let mut changes = Changes {
+        history: (0..most).map(row).collect(),
+        forget: Some(Timestamp::UNIX_EPOCH),
+        ..Changes::default()
+    };
+    state.save(&changes).unwrap();
+    assert_eq!(state.load().unwrap().history.len(), most as usize);
+    changes.history = (most..most + 9).map(row).collect();
+    state.save(&changes).unwrap();
+    let history = state.load().unwrap().history;
+    assert_eq!(history.len(), most as usize);
+    let oldest = history.iter().map(|(_, past)| past.since).min().unwrap();
+    assert_eq!(oldest.as_second(), 9);
+}
+
+#[test]
 fn what_no_window_reaches_back_to_is_forgotten() {
     let directory = tempfile::tempdir().unwrap();
     let (mut state, ..) = State::open(directory.path()).unwrap();
