@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -59,24 +59,42 @@ fn gap(place: &Place, position: &Position) -> Result<Option<Missed>, Error> {
     }))
 }
 
+/// Whether journald writes to a file that may not be read. libsystemd passes over that one too.
+pub(super) fn is_closed(place: &Place) -> bool {
+    let Place::Root(root) = place else {
+        return false;
+    };
+    directories(root)
+        .map(|directory| File::open(directory.join("system.journal")))
+        .any(|file| file.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied))
+}
+
+/// Where this system's journal files are.
+fn directories(root: &Path) -> impl Iterator<Item = PathBuf> {
+    let machine = fs::read_to_string(root.join("etc/machine-id")).unwrap_or_default();
+    let is_ours = move |directory: &fs::DirEntry| {
+        machine.is_empty() || *directory.file_name() == *machine.trim()
+    };
+    DIRECTORIES
+        .into_iter()
+        .flat_map(|directory| fs::read_dir(root.join(directory)))
+        .flat_map(Iterator::flatten)
+        .filter(is_ours)
+        .map(|directory| directory.path())
+}
+
 /// The system's journal files.
 fn files(place: &Place) -> Vec<PathBuf> {
     let Place::Root(root) = place else {
         return Vec::new();
     };
-    let list = |directory: PathBuf| fs::read_dir(directory).into_iter().flatten().flatten();
-    let machine = fs::read_to_string(root.join("etc/machine-id")).unwrap_or_default();
-    let is_ours =
-        |directory: &fs::DirEntry| machine.is_empty() || *directory.file_name() == *machine.trim();
     let is_journal = |file: &PathBuf| {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("system") && (name.ends_with(".journal") || name.ends_with(".journal~"))
     };
-    DIRECTORIES
-        .into_iter()
-        .flat_map(|directory| list(root.join(directory)))
-        .filter(is_ours)
-        .flat_map(|directory| list(directory.path()))
+    directories(root)
+        .flat_map(fs::read_dir)
+        .flat_map(Iterator::flatten)
         .map(|file| file.path())
         .filter(is_journal)
         .collect()

@@ -13,6 +13,7 @@ use systemd::journal::{
     OpenOptions,
 };
 
+use super::damage::is_closed;
 use super::{Position, Start};
 use crate::filter::{Entry, Filter, Filters, Finding, MAX_MESSAGE, Writer};
 use crate::jail::usec;
@@ -61,13 +62,14 @@ pub enum Error {
     Journal(#[from] systemd::Error),
     /// No permission, or no journald.
     #[error(
-        "no journal file is readable; is user \"banjour\" in group \"systemd-journal\", and is journald running?"
+        "the journal's files are not readable; is user \"banjour\" in group \"systemd-journal\", and is journald running?"
     )]
     Unreadable,
 }
 
 /// The entries of the units that filters read, in the journal's order.
 pub struct Entries<'a> {
+    place: Place,
     journal: Journal,
     filters: &'a Filters,
     /// Whether user ids are another host's.
@@ -92,6 +94,7 @@ impl<'a> Entries<'a> {
         }
         journal.seek_realtime_usec(usec(from))?;
         Ok(Self {
+            place: place.clone(),
             journal,
             filters,
             foreign: !matches!(place, Place::Root(_)),
@@ -148,6 +151,9 @@ impl<'a> Entries<'a> {
     /// Waits until something is written, or for a time. Returns whether something was, or files have come or gone.
     pub(super) fn wait(&mut self, time: Option<Duration>) -> Result<bool, Error> {
         let what = self.journal.wait(time)?;
+        if matches!(what, JournalWaitResult::Invalidate) && is_closed(&self.place) {
+            return Err(Error::Unreadable);
+        }
         Ok(!matches!(what, JournalWaitResult::Nop))
     }
 
@@ -298,6 +304,9 @@ pub(super) fn time(journal: &Journal) -> Result<Timestamp, Error> {
 }
 
 pub(super) fn open(place: &Place) -> Result<Journal, Error> {
+    if is_closed(place) {
+        return Err(Error::Unreadable);
+    }
     let bytes = |path: &'_ Path| path.as_os_str().as_bytes().to_owned();
     let journal = match place {
         Place::Root(root) if root == Path::new("/") => {

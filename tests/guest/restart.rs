@@ -19,6 +19,7 @@ crate::cases![
     attempts_made_while_it_was_stopped_are_read_on_return,
     an_unban_is_not_undone_by_a_restart,
     a_restarted_journal_and_a_rotated_one_lose_nothing,
+    a_journal_that_may_not_be_read_is_told_and_read_when_it_may,
 ];
 
 fn killed_between_attempts_it_loses_nothing_and_counts_nothing_twice(guest: &Guest) -> Result<()> {
@@ -167,5 +168,30 @@ fn a_restarted_journal_and_a_rotated_one_lose_nothing(guest: &Guest) -> Result<(
     guest.expect_never_banned(&[restarted])?;
     guest.attackers.fail(restarted, Imap, 1)?;
     guest.expect_banned(restarted)?;
+    Ok(())
+}
+
+fn a_journal_that_may_not_be_read_is_told_and_read_when_it_may(guest: &Guest) -> Result<()> {
+    let guesser = guest.source();
+    guest.attackers.fail(guesser, Imap, 1)?;
+    let directory = "/*/log/journal/$(cat /etc/machine-id)";
+    let is_told = || {
+        let problems = guest.problems()?;
+        Ok(problems
+            .iter()
+            .any(|problem| problem.contains("cannot read the journal")))
+    };
+    for (how, begins) in [
+        ("running", "journalctl --rotate"),
+        ("at its start", "systemctl restart banjour"),
+    ] {
+        let undo = guest.undo(format!("chmod 2755 {directory}"));
+        guest.sh(&format!("chmod 0700 {directory} && {begins}"))?;
+        wait_for(&format!("the problem, {how}"), SOON, is_told)?;
+        guest.attackers.fail(guesser, Imap, 1)?;
+        drop(undo);
+        wait_for("its end", SOON, || Ok(!is_told()?))?;
+    }
+    guest.expect_banned(guesser)?;
     Ok(())
 }
