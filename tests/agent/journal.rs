@@ -76,7 +76,12 @@ impl Drop for Writer {
 impl Journal {
     /// Begins a journal with one entry that says nothing.
     pub(crate) fn begin(root: &Path) -> Self {
-        let directory = root.join("var/log/journal").join(MACHINE);
+        Self::begin_as(root, MACHINE)
+    }
+
+    /// The same, on a host that has another machine id than others in these tests (`machine-id(5)`), beside their files.
+    pub(crate) fn begin_as(root: &Path, machine: &str) -> Self {
+        let directory = root.join("var/log/journal").join(machine);
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join(FILE);
         let journal = Self {

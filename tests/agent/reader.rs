@@ -1,10 +1,11 @@
 //! The journal as it is read while others write it.
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use crate::host::{Host, becomes};
-use crate::journal::Entry;
+use crate::journal::{Entry, Journal};
 
 /// Long enough for the agent, which looks every 2 ms while somebody guesses, to have looked.
 const A_LOOK: Duration = Duration::from_millis(300);
@@ -23,5 +24,38 @@ fn an_entry_that_was_looked_for_while_it_was_written_is_read_when_it_is() {
             assert_eq!(agent.totals().0, 1 + n);
         });
         becomes(&(2 + n), || agent.totals().0);
+    }
+}
+
+/// A host that was cloned, or restored under another machine id, begins its journal anew, and has the state of the other.
+#[test]
+fn under_another_machine_id_reading_goes_on_and_nothing_counts_twice() {
+    const OTHER: &str = "00112233445566778899aabbccddeeff";
+    for is_left in [true, false] {
+        let mut host = Host::new();
+        let agent = host.start();
+        host.attempts("198.18.0.1", 2);
+        host.attempts("198.18.0.2", 3);
+        becomes(&5, || agent.totals().0);
+        assert!(agent.stop().success());
+        let before = host.journal.directory().to_owned();
+        host.write("etc/machine-id", &format!("{OTHER}\n"));
+        host.journal = Journal::begin_as(&host.path(""), OTHER);
+        if !is_left {
+            fs::remove_dir_all(before).unwrap();
+        }
+        host.attempts("198.18.0.1", 1);
+        let agent = host.start();
+        becomes(&6, || agent.totals().0);
+        host.attempts("198.18.0.3", 3);
+        agent.catches_up();
+        let mut banned = vec!["198.18.0.1 dovecot"; usize::from(is_left)];
+        banned.extend(["198.18.0.2 dovecot", "198.18.0.3 dovecot"]);
+        // What it did before is not to be read any more.
+        assert_eq!(agent.banned(), banned);
+        assert_eq!(
+            agent.totals(),
+            (6 + 3 + 1000, u64::try_from(banned.len()).unwrap() + 1)
+        );
     }
 }
