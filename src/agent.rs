@@ -338,7 +338,9 @@ fn read_journal(root: &Path, keeper: &Keeper) -> std::io::Result<mpsc::Receiver<
         from: read_from(position.as_ref(), keeper.config()),
         position,
     };
-    journal::spawn(root.to_owned(), Arc::clone(&keeper.config().filters), start)
+    let config = keeper.config();
+    let (filters, others) = (Arc::clone(&config.filters), Arc::clone(&config.others));
+    journal::spawn(root.to_owned(), filters, others, start)
 }
 
 /// From where on the journal is read again.

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::accounts;
 use crate::ban::JailName;
 use crate::filter::{self, Filter, Filters};
@@ -53,6 +55,10 @@ pub struct Config {
     pub jails: BTreeMap<JailName, JailConfig>,
     /// The filters that these jails use.
     pub filters: Arc<Filters>,
+    /// Those that no jail uses: what they know is known, though nobody counts it.
+    pub others: Arc<Filters>,
+    /// When the files were read.
+    pub read_at: Timestamp,
 }
 
 /// One jail's settings.
@@ -125,7 +131,8 @@ impl Config {
     /// # Errors
     /// At the first file, value or filter that can't be used.
     pub fn load(root: &Path) -> Result<Self, Error> {
-        Self::from_files(root, files::settings(root)?)
+        let now = Timestamp::now();
+        Self::from_files(root, files::settings(root)?, now)
     }
 
     /// Reads one file, to try it, in the place of the host's settings.
@@ -133,11 +140,12 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn try_file(root: &Path, path: &Path) -> Result<Self, Error> {
+        let now = Timestamp::now();
         let text = std::fs::read_to_string(path).map_err(|error| Error::Read {
             path: path.to_owned(),
             error,
         })?;
-        Self::from_files(root, vec![(path.to_owned(), text)])
+        Self::from_files(root, vec![(path.to_owned(), text)], now)
     }
 
     /// Compiles the filters of these names, or all that there are.
@@ -160,7 +168,11 @@ impl Config {
             .collect()
     }
 
-    fn from_files(root: &Path, files: Vec<(PathBuf, String)>) -> Result<Self, Error> {
+    fn from_files(
+        root: &Path,
+        files: Vec<(PathBuf, String)>,
+        read_at: Timestamp,
+    ) -> Result<Self, Error> {
         let mut shared = Shared::default();
         let mut merged: BTreeMap<Name, Merged> = BTreeMap::new();
         let defaults = (PathBuf::from("(defaults)"), DEFAULTS.to_owned());
@@ -203,6 +215,15 @@ impl Config {
                 },
             );
         }
+        // A faulty one that nobody uses is nobody's concern.
+        let unused = available
+            .iter()
+            .filter(|(name, _)| !filters.contains_key(name.as_str()));
+        let others = unused
+            .filter_map(|(name, (path, text))| {
+                Some((name.as_str().into(), compile(name, path, text).ok()?))
+            })
+            .collect();
         Ok(Self {
             ignore: shared.ignore,
             prefixes: shared.prefixes,
@@ -212,6 +233,8 @@ impl Config {
             crowd: shared.crowd,
             jails,
             filters: Arc::new(filters),
+            others: Arc::new(others),
+            read_at,
         })
     }
 }

@@ -6,6 +6,7 @@
 
 mod evidence;
 mod explain;
+mod looks;
 mod pattern;
 mod unit;
 
@@ -18,6 +19,7 @@ use serde::Deserialize;
 
 pub use evidence::{Client, Evidence, Finding, Outcome, Trouble};
 pub use explain::Explanation;
+pub use looks::{Looks, shape, shown};
 use pattern::{Pattern, PatternFile, one_line};
 pub use unit::{NotAUnit, Unit};
 

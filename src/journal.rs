@@ -6,6 +6,7 @@
 
 mod damage;
 mod entries;
+mod overlooked;
 mod own;
 
 use std::io;
@@ -20,6 +21,8 @@ use tokio::sync::mpsc;
 use crate::filter::{Filters, Finding};
 pub use damage::Missed;
 pub use entries::{Entries, Error, Line, Place};
+use overlooked::Lookout;
+pub use overlooked::{Overlooked, Suppressed, extent, is_read, last_written, suppressed};
 pub use own::{Told, read_own, read_story};
 
 /// After evidence, more is likely: an attacker is at work. For this long (Dovecot lets a guesser wait for up to 17 s) …
@@ -66,6 +69,8 @@ pub struct Batch {
     pub position: Position,
     /// Whether all of it is read again: it was dealt with before.
     pub again: bool,
+    /// What filters could not see.
+    pub overlooked: Overlooked,
 }
 
 /// What the reader tells.
@@ -82,12 +87,14 @@ pub enum Event {
 }
 
 /// Starts a reader of the journal of the system below `root`. It ends when the receiver is dropped, at the next entry.
+/// What only `others` know is no evidence, but known.
 ///
 /// # Errors
 /// When the thread can't be started.
 pub fn spawn(
     root: PathBuf,
     filters: Arc<Filters>,
+    others: Arc<Filters>,
     mut start: Start,
 ) -> io::Result<mpsc::Receiver<Event>> {
     let (events, receiver) = mpsc::channel(QUEUE);
@@ -103,7 +110,7 @@ pub fn spawn(
                     events.clone(),
                 );
             }
-            while let Err(error) = read(&place, &filters, &mut start, &events) {
+            while let Err(error) = read(&place, &filters, &others, &mut start, &events) {
                 let Ok(()) = events.blocking_send(Event::Failed(error.to_string())) else {
                     return;
                 };
@@ -135,10 +142,11 @@ fn look_for_damage(
 fn read(
     place: &Place,
     filters: &Filters,
+    others: &Arc<Filters>,
     start: &mut Start,
     events: &mpsc::Sender<Event>,
 ) -> Result<(), Error> {
-    let mut reader = Reader::open(place, filters, start)?;
+    let mut reader = Reader::open(place, filters, others, start)?;
     if events.blocking_send(Event::Opened).is_err() {
         return Ok(());
     }
@@ -179,8 +187,14 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn open(place: &Place, filters: &'a Filters, start: &Start) -> Result<Self, Error> {
-        let mut entries = Entries::open(place, filters, start.from)?;
+    fn open(
+        place: &Place,
+        filters: &'a Filters,
+        others: &Arc<Filters>,
+        start: &Start,
+    ) -> Result<Self, Error> {
+        let lookout = Lookout::new(Arc::clone(others));
+        let mut entries = Entries::open_with(place, filters, start.from, lookout)?;
         let mut again_until = None;
         if let Some(position) = &start.position {
             let is_there = entries.has(position)?;
@@ -227,6 +241,7 @@ impl<'a> Reader<'a> {
                     findings,
                     position,
                     again: true,
+                    overlooked: self.entries.overlooked(),
                 }));
             }
             (None, Some(at)) => Position {
@@ -239,6 +254,7 @@ impl<'a> Reader<'a> {
             findings,
             position,
             again: false,
+            overlooked: self.entries.overlooked(),
         }))
     }
 

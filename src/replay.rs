@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use regex::bytes::Regex;
 
 use crate::ban::JailName;
 use crate::config::Config;
-use crate::filter::{Evidence, Finding, Outcome};
+use crate::filter::{Evidence, Finding, Looks, Outcome, shape};
 use crate::ignore::List;
 use crate::jail::Jail;
 use crate::journal::{self, Entries};
@@ -239,37 +238,4 @@ impl Findings {
         }
         Ok(())
     }
-}
-
-/// What a failure looks like to somebody who knows no daemon: a word for it, and an address.
-struct Looks {
-    word: Regex,
-    address: Regex,
-}
-
-impl Looks {
-    fn new() -> Result<Self, regex::Error> {
-        Ok(Self {
-            word: Regex::new("(?i-u)fail|denied|invalid")?,
-            address: Regex::new(
-                r"(?-u)[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]*:[0-9A-Fa-f]",
-            )?,
-        })
-    }
-
-    fn like_a_failure(&self, message: &[u8]) -> bool {
-        self.word.is_match(message) && self.address.is_match(message)
-    }
-}
-
-/// A message without what differs from one to the next: numbers, and all with digits in it.
-fn shape(message: &str) -> String {
-    let words = message.split(' ').map(|word| {
-        if word.contains(|c: char| c.is_ascii_digit()) {
-            "…"
-        } else {
-            word
-        }
-    });
-    words.take(20).collect::<Vec<_>>().join(" ")
 }

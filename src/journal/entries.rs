@@ -14,6 +14,7 @@ use systemd::journal::{
 };
 
 use super::damage::is_closed;
+use super::overlooked::{DROPPED, Lookout, Overlooked, is_read, parse};
 use super::{Position, Start};
 use crate::filter::{Entry, Filter, Filters, Finding, MAX_MESSAGE, Writer};
 use crate::jail::usec;
@@ -75,6 +76,8 @@ pub struct Entries<'a> {
     /// Whether user ids are another host's.
     foreign: bool,
     users: HashMap<u32, Option<String>>,
+    /// Looks at what no filter knows.
+    lookout: Option<Lookout>,
     /// The message at hand, copied since libsystemd's is gone when the next field is fetched.
     message: Vec<u8>,
 }
@@ -85,12 +88,37 @@ impl<'a> Entries<'a> {
     /// # Errors
     /// When there is nothing to read.
     pub fn open(place: &Place, filters: &'a Filters, from: Timestamp) -> Result<Self, Error> {
+        Self::open_any(place, filters, from, None)
+    }
+
+    /// The same, and has a look at what no filter knows, and at what journald says that it has dropped.
+    pub(super) fn open_with(
+        place: &Place,
+        filters: &'a Filters,
+        from: Timestamp,
+        lookout: Lookout,
+    ) -> Result<Self, Error> {
+        Self::open_any(place, filters, from, Some(lookout))
+    }
+
+    fn open_any(
+        place: &Place,
+        filters: &'a Filters,
+        from: Timestamp,
+        lookout: Option<Lookout>,
+    ) -> Result<Self, Error> {
         let mut journal = open(place)?;
         journal.set_data_threshold("MESSAGE=".len() + MAX_MESSAGE + 1)?;
         for unit in filters.values().flat_map(Filter::units) {
             let (field, value) = unit.journal_match();
             journal.match_add(field, value)?;
             journal.match_or()?;
+        }
+        // Without any match, all that there is would be read.
+        if lookout.is_some() && filters.values().any(|filter| !filter.units().is_empty()) {
+            for (field, value) in DROPPED {
+                journal.match_add(field, value)?;
+            }
         }
         journal.seek_realtime_usec(usec(from))?;
         Ok(Self {
@@ -99,6 +127,7 @@ impl<'a> Entries<'a> {
             filters,
             foreign: !matches!(place, Place::Root(_)),
             users: HashMap::new(),
+            lookout,
             message: Vec::new(),
         })
     }
@@ -183,6 +212,10 @@ impl<'a> Entries<'a> {
             .values()
             .any(|filter| filter.may_match(message))
         {
+            let lookout = self.lookout.as_mut();
+            if lookout.is_some_and(|lookout| lookout.look(message)) {
+                self.hear_of_dropped(at)?;
+            }
             return Ok(());
         }
         self.message.clear();
@@ -214,6 +247,26 @@ impl<'a> Entries<'a> {
                 .filter_map(|filter| filter.read(&entry)),
         );
         Ok(())
+    }
+
+    /// Takes in this entry, if it is journald's own of lines that it has dropped.
+    fn hear_of_dropped(&mut self, at: Timestamp) -> Result<(), Error> {
+        let [_, (_, transport)] = DROPPED;
+        if self.text(c"_TRANSPORT")?.as_deref() != Some(transport) {
+            return Ok(());
+        }
+        let dropped = self.look_at_message(|message| parse(at, message))?.flatten();
+        let filters = self.filters;
+        if let Some(lookout) = &mut self.lookout {
+            lookout.note(dropped.filter(|dropped| is_read(filters, &dropped.unit)));
+        }
+        Ok(())
+    }
+
+    /// What was overlooked since the last time that this was asked.
+    pub(super) fn overlooked(&mut self) -> Overlooked {
+        let lookout = self.lookout.as_mut();
+        lookout.map(Lookout::take).unwrap_or_default()
     }
 
     /// Shows this entry's message to `look`, if it has one.
