@@ -2,6 +2,7 @@
 //! firewall, the disk, the bus and the journal. Nothing here waits for any of these.
 
 mod beginning;
+mod blind;
 mod keeper;
 mod problems;
 
@@ -18,14 +19,15 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::bus::{self, Error, Order};
 use crate::config::Config;
-use crate::filter::Finding;
+use crate::filter::{Filters, Finding};
 use crate::firewall::{self, Backend, Desired, Disconnections};
 use crate::ignore::Follower;
 use crate::jail::{WITNESS_DELAY, after, before};
-use crate::journal::{self, Event, Missed, Position, Start};
+use crate::journal::{self, Batch, Event, Missed, Position, Start};
 use crate::state::{self, Changes, Saved, Writer};
-use crate::{log, source::Source};
+use crate::{log, source::Source, units};
 use beginning::{Beginning, tell_loss};
+use blind::Blind;
 use keeper::{Keeper, local};
 use problems::{Kind, Problems};
 
@@ -57,6 +59,9 @@ struct Agent {
     journal: mpsc::Receiver<Event>,
     /// Where the driver hears of other settings.
     settings: watch::Sender<firewall::Settings>,
+    blind: Blind,
+    /// Where who follows the mail units hears of other filters.
+    filters: watch::Sender<Arc<Filters>>,
 }
 
 /// Runs until SIGTERM.
@@ -75,6 +80,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     begin.tell(&mut problems, after(Timestamp::now(), window(&config)));
     let holder = begin.saved.holder;
     let (settings, settings_out) = watch::channel(config.firewall);
+    let (filters, filters_out) = watch::channel(Arc::clone(&config.filters));
     let (root, ignore) = (options.root.clone(), config.ignore.clone());
     let ignored = Follower::new(connection.clone(), root, options.state.clone(), ignore);
     let mut keeper = Keeper::new(
@@ -117,8 +123,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         is_read: begin.is_read || is_saved,
         journal,
         settings,
+        blind: Blind::default(),
+        filters,
     };
     agent.ignore();
+    let (units_in, mut mail_units) = mpsc::channel(REPORTS);
+    tokio::spawn(units::follow(connection.clone(), filters_out, units_in));
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -145,6 +155,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             }
             Some(event) = disk.recv() => agent.hear_of_disk(event).context("cannot start the journal's thread")?,
             () = agent.ignored.changed() => agent.ignore(),
+            Some(fault) = mail_units.recv() => agent.problems.set(Kind::Units, fault),
             Some(event) = agent.journal.recv() => agent.heed(event),
             () = sleep(agent.keeper.until_next_end(Timestamp::now())) => {}
         }
@@ -168,6 +179,7 @@ impl Agent {
         self.problems.expire(now);
         let overflow = self.keeper.overflow(now);
         self.problems.set(Kind::Overflow, overflow);
+        self.problems.set(Kind::Unknown, self.blind.problem(now));
         self.save();
         self.problems.tell_status(|| self.keeper.summary());
     }
@@ -218,6 +230,7 @@ impl Agent {
                         self.problems.hear(trouble, Timestamp::now());
                     }
                 }
+                self.overlook(&batch);
                 self.keeper.take(batch);
             }
             Event::Missed(missed) => {
@@ -238,6 +251,19 @@ impl Agent {
                     )),
                 );
             }
+        }
+    }
+
+    /// Takes in what filters could not see.
+    fn overlook(&mut self, batch: &Batch) {
+        for suppressed in &batch.overlooked.suppressed {
+            let over = after(suppressed.at, window(self.keeper.config()));
+            if over > Timestamp::now() {
+                self.problems.suppressed(&suppressed.unit, over);
+            }
+        }
+        if !batch.again {
+            self.blind.note(batch);
         }
     }
 
@@ -316,6 +342,7 @@ impl Agent {
         };
         self.problems.set(Kind::Config, None);
         self.settings.send_replace(config.firewall);
+        self.filters.send_replace(Arc::clone(&config.filters));
         self.ignored.set(config.ignore.clone());
         self.keeper.reconfigure(config);
         self.ignore();

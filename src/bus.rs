@@ -71,6 +71,8 @@ pub struct Status {
     pub firewall: Option<Backend>,
     /// How many sources it keeps out.
     pub in_force: u32,
+    /// When the configuration in force was read, in µs since the epoch.
+    pub loaded_usec: u64,
     /// The jails' names.
     pub jails: Vec<String>,
     /// What degrades protection, and what to do about it.

@@ -15,6 +15,7 @@ pub mod history; // who was banned before: longer bans, and whole networks
 pub mod tried; // which names each source has tried
 pub mod policy; // all of these together: evidence → sentences
 pub mod ban; // the bans in force, by source and by end
+pub mod units; // the mail units, as systemd has them
 pub mod agent; // the one owner of all state, and the loop that runs it
 pub mod firewall; // bans → the firewall, held equal to what is wanted
 pub mod netfilter; // what needs rights: the helper, which shares nothing with the agent

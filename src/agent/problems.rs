@@ -36,6 +36,10 @@ pub(super) enum Kind {
     Settings,
     /// Banned clients keep the connections that they have.
     Connections,
+    /// A mail server runs where nobody reads, or none runs at all.
+    Units,
+    /// Most of what looks like a failed login is known to no filter.
+    Unknown,
     /// The mail server can't check passwords.
     Authentication,
     /// The configuration on disk is faulty.
@@ -52,6 +56,8 @@ pub(super) enum Kind {
     StateLost,
     /// Entries of the journal are lost.
     Missed,
+    /// journald has dropped lines of mail units.
+    Suppressed,
 }
 
 pub(super) struct Problems {
@@ -129,6 +135,15 @@ impl Problems {
     pub(super) fn lose(&mut self, kind: Kind, text: String, over: Timestamp) {
         self.set(kind, Some(text));
         self.passing.insert(kind, over);
+    }
+
+    /// Tells of lines that journald has dropped. While it lasts, the first unit stands for all.
+    pub(super) fn suppressed(&mut self, unit: &str, over: Timestamp) {
+        let text = format!(
+            "journald has dropped lines of {unit:?}, and failed logins among them are not counted; run \"banjour check\", which tells how to have it take more"
+        );
+        let known = self.texts.get(&Kind::Suppressed).cloned();
+        self.lose(Kind::Suppressed, known.unwrap_or(text), over);
     }
 
     /// Clears what nobody has spoken of for a while.

@@ -236,6 +236,11 @@ impl Manager {
         Ok(self.status().await?.in_force)
     }
 
+    #[zbus(property(emits_changed_signal = "false"), name = "LoadedUSec")]
+    async fn loaded_usec(&self) -> zbus::fdo::Result<u64> {
+        Ok(self.status().await?.loaded_usec)
+    }
+
     #[zbus(property)]
     async fn jails(&self) -> zbus::fdo::Result<Vec<String>> {
         Ok(self.status().await?.jails)

@@ -57,6 +57,8 @@ pub trait Manager {
     fn firewall(&self) -> zbus::Result<String>;
     #[zbus(property(emits_changed_signal = "false"))]
     fn in_force(&self) -> zbus::Result<u32>;
+    #[zbus(property(emits_changed_signal = "false"), name = "LoadedUSec")]
+    fn loaded_usec(&self) -> zbus::Result<u64>;
     #[zbus(property)]
     fn jails(&self) -> zbus::Result<Vec<String>>;
     #[zbus(property)]

@@ -76,12 +76,24 @@ mod tests {
         let looks = Looks::new().unwrap();
         for (message, so) in [
             ("imap-login: login denied for 192.0.2.7", true),
-            ("warning: unknown[2001:db8::7]: SASL LOGIN authentication failed", true),
+            (
+                "warning: unknown[2001:db8::7]: SASL LOGIN authentication failed",
+                true,
+            ),
             ("imap-login: login denied", false),
             ("connect from unknown[192.0.2.7]", false),
-            ("4bKx2J3z8Yz1C: to=<a@b.example>, status=bounced (192.0.2.7 said: denied)", false),
-            ("3F2A1B0C: to=<a@b.example>, status=bounced (192.0.2.7 said: 550 invalid)", false),
-            ("NOQUEUE: reject: RCPT from unknown[192.0.2.7]: Relay access denied", false),
+            (
+                "4bKx2J3z8Yz1C: to=<a@b.example>, status=bounced (192.0.2.7 said: denied)",
+                false,
+            ),
+            (
+                "3F2A1B0C: to=<a@b.example>, status=bounced (192.0.2.7 said: 550 invalid)",
+                false,
+            ),
+            (
+                "NOQUEUE: reject: RCPT from unknown[192.0.2.7]: Relay access denied",
+                false,
+            ),
         ] {
             assert_eq!(looks.like_a_failure(message.as_bytes()), so, "{message}");
         }
@@ -91,6 +103,9 @@ mod tests {
     fn what_is_shown_is_short_and_has_no_control_characters() {
         let hostile = [&b"\x1b[31m\n"[..], &[b'x'; 1000], &[0xff]].concat();
         let shown = shown(&hostile);
-        assert!(shown.starts_with("\\u{1b}[31m\\nx") && shown.len() < 2 * MAX_SHOWN, "{shown}");
+        assert!(
+            shown.starts_with("\\u{1b}[31m\\nx") && shown.len() < 2 * MAX_SHOWN,
+            "{shown}"
+        );
     }
 }

@@ -255,7 +255,9 @@ impl<'a> Entries<'a> {
         if self.text(c"_TRANSPORT")?.as_deref() != Some(transport) {
             return Ok(());
         }
-        let dropped = self.look_at_message(|message| parse(at, message))?.flatten();
+        let dropped = self
+            .look_at_message(|message| parse(at, message))?
+            .flatten();
         let filters = self.filters;
         if let Some(lookout) = &mut self.lookout {
             lookout.note(dropped.filter(|dropped| is_read(filters, &dropped.unit)));

@@ -179,7 +179,11 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         let told = parse(at, b"Suppressed 488 messages from dovecot.service").unwrap();
         assert_eq!((&*told.unit, told.lines), ("dovecot.service", 488));
-        for other in ["Suppressed", "Suppressed x messages from y", "Suppressed 1 y"] {
+        for other in [
+            "Suppressed",
+            "Suppressed x messages from y",
+            "Suppressed 1 y",
+        ] {
             assert_eq!(parse(at, other.as_bytes()), None, "{other}");
         }
     }

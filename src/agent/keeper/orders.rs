@@ -128,6 +128,7 @@ impl Keeper {
             problems,
             firewall: self.holder,
             in_force: count(self.in_force),
+            loaded_usec: usec(self.config.read_at),
             currently_banned: count(self.bans.len()),
             total_banned: self.totals.values().map(|totals| totals.banned).sum(),
         }
