@@ -3,6 +3,7 @@
 //! A terminal gets tables and relative times, a pipe plain lines with tabs, `--json` objects.
 
 mod ban;
+mod check;
 mod import;
 mod list;
 mod replay;
@@ -42,6 +43,8 @@ enum Command {
     List(list::Arguments),
     /// Tell whether an address may log in, and why not: its ban, the lines that led to it, what is known of it
     Why(why::Arguments),
+    /// Tell whether this host is protected, and what to do where it is not
+    Check(check::Arguments),
     /// Ban an address or a prefix
     Ban(ban::Arguments),
     /// Lift the bans of an address or a prefix, and forgive what it did
@@ -64,6 +67,9 @@ enum Failure {
     NotRunning,
     #[error("not allowed: {0}; run it as root, with sudo for one")]
     NotAllowed(String),
+    /// What there is to say was said on standard output.
+    #[error("")]
+    Told(u8),
     #[error("cannot write: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -72,6 +78,7 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Refused(_) | Self::Output(_) => 1,
+            Self::Told(code) => *code,
             Self::NotRunning => 3,
             Self::NotAllowed(_) => 4,
         }
@@ -111,6 +118,7 @@ pub fn main() -> ExitCode {
         Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
+        Err(Failure::Told(code)) => ExitCode::from(code),
         Err(failure) => {
             eprintln!("banjour: {failure}");
             ExitCode::from(failure.exit_code())
@@ -120,6 +128,7 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Check(arguments) => check::run(&arguments).await,
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Import(arguments) => import::run(&arguments).await,

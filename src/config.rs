@@ -8,6 +8,7 @@ mod files;
 mod fragment;
 mod value;
 
+pub use files::places;
 pub(crate) use value::{MAX_LIMIT, Span};
 pub use value::{MAX_TIME, span};
 

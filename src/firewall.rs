@@ -11,7 +11,7 @@ mod netfilter;
 mod reading;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -139,18 +139,28 @@ pub async fn holds(
     source: Source,
 ) -> Result<bool, Error> {
     let holds = |held: &Source| held.contains(source);
+    if backend != Backend::Firewalld {
+        return Ok(held(connection, backend).await?.1.iter().any(holds));
+    }
+    let read = async { Firewalld::new(connection).await?.read().await };
+    let found = timeout(PATIENCE, read).await;
+    Ok(found.map_err(|_| Error::Hangs(backend))??.iter().any(holds))
+}
+
+/// The rules that keep sources out by our helper, and the sources, as the kernel has them now.
+///
+/// # Errors
+/// When it can't be asked.
+pub async fn held(
+    connection: &Connection,
+    backend: Backend,
+) -> Result<(String, BTreeSet<Source>), Error> {
     let refused = |e: zbus::Error| Error::Refused(backend, e.to_string());
-    let ask = async {
-        if backend == Backend::Firewalld {
-            let firewalld = Firewalld::new(connection).await.map_err(refused)?;
-            return Ok(firewalld.read().await?.iter().any(holds));
-        }
-        let helper = Netfilter::new(connection, backend).await.map_err(refused)?;
-        Ok(helper.read().await?.sources.keys().any(holds))
-    };
-    timeout(PATIENCE, ask)
-        .await
-        .unwrap_or(Err(Error::Hangs(backend)))
+    let helper = Netfilter::new(connection, backend).await.map_err(refused)?;
+    let found = timeout(PATIENCE, helper.read()).await;
+    let found = found.map_err(|_| Error::Hangs(backend))??;
+    let sources = found.sources.into_keys().collect();
+    Ok((found.rules.unwrap_or_default(), sources))
 }
 
 /// How many packets and bytes of banned sources were not let in, where that is counted.

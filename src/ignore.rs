@@ -183,6 +183,12 @@ impl Seen {
     }
 }
 
+/// Whether a source is in a private network.
+#[must_use]
+pub fn is_private(source: Source) -> bool {
+    fixed(&PRIVATE).any(|private| private.contains(source))
+}
+
 fn fixed(texts: &[&str]) -> impl Iterator<Item = Source> {
     texts.iter().filter_map(|text| text.parse().ok())
 }

@@ -35,7 +35,7 @@ const LAST_CALLS: Duration = Duration::from_millis(200);
 const MAX_SOURCES: usize = 131_072;
 
 /// SMTP, submission, submissions, POP3, POP3S, IMAP, IMAPS and Sieve: the ports that a ban closes.
-const MAIL_PORTS: [u16; 8] = [25, 465, 587, 110, 995, 143, 993, 4190];
+pub(crate) const MAIL_PORTS: [u16; 8] = [25, 465, 587, 110, 995, 143, 993, 4190];
 
 /// Why nothing was done. `org.banjour.Netfilter1.Error.…`
 #[derive(Debug, zbus::DBusError)]

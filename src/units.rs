@@ -84,6 +84,15 @@ impl Daemon {
         }
     }
 
+    /// The unit that starts it, where nobody has renamed it.
+    #[must_use]
+    pub fn filter_unit(self) -> &'static str {
+        match self {
+            Self::Postfix => "postfix.service",
+            Self::Dovecot => "dovecot.service",
+        }
+    }
+
     /// The filter that reads it.
     #[must_use]
     pub fn filter(self) -> &'static str {

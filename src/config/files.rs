@@ -13,6 +13,23 @@ const DIRECTORIES: [&str; 3] = ["etc/banjour", "run/banjour", "usr/lib/banjour"]
 
 type File = (PathBuf, String);
 
+/// All files and directories that configuration may come from, below `root`; those that are there.
+#[must_use]
+pub fn places(root: &Path) -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    for directory in DIRECTORIES {
+        places.push(root.join(directory).join("banjour.toml"));
+        for below in ["banjour.toml.d", "filters"] {
+            let directory = root.join(directory).join(below);
+            let files = fs::read_dir(&directory).into_iter().flatten().flatten();
+            places.extend(files.map(|file| file.path()));
+            places.push(directory);
+        }
+    }
+    places.retain(|place| place.exists());
+    places
+}
+
 /// The main file and its drop-ins, in the order in which they are laid over one another.
 pub(super) fn settings(root: &Path) -> Result<Vec<File>, Error> {
     let mut found = Vec::new();

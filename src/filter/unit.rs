@@ -1,5 +1,6 @@
 //! The units whose entries a filter reads.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -43,6 +44,12 @@ impl Unit {
 
     fn template(&self) -> Option<&str> {
         self.0.strip_suffix("@*.service")
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
     }
 }
 

@@ -1,0 +1,234 @@
+//! What the kernel holds for banjour: whom it keeps out, and from which ports.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
+use serde_json::Value;
+
+use super::program;
+use crate::netfilter::MAIL_PORTS;
+use crate::source::Source;
+
+const NFT: &str = "/usr/sbin/nft";
+const SETS: [&str; 2] = ["banjour-ipv4", "banjour-ipv6"];
+
+/// What a ban closes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    All,
+    Ports(BTreeSet<u16>),
+}
+
+impl Closed {
+    pub(super) fn configured(all: bool) -> Self {
+        if all {
+            Self::All
+        } else {
+            Self::Ports(MAIL_PORTS.into())
+        }
+    }
+
+    pub(super) fn has(&self, port: u16) -> bool {
+        match self {
+            Self::All => true,
+            Self::Ports(ports) => ports.contains(&port),
+        }
+    }
+}
+
+/// What is kept out.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    sources: BTreeSet<Source>,
+    /// What the rules close, where rules say so.
+    pub(super) closed: Option<Closed>,
+    /// Whether the rules were looked at.
+    pub(super) is_known: bool,
+}
+
+impl Kept {
+    pub(super) fn keeps_out(&self, source: Source) -> bool {
+        source.around().any(|around| self.sources.contains(&around))
+    }
+
+    /// Who is kept out, and is not among these.
+    pub(super) fn foreign(&self, banned: &BTreeSet<Source>) -> Vec<&Source> {
+        let is_banned = |source: &Source| source.around().any(|around| banned.contains(&around));
+        // firewalld joins neighbours: half of what it names may be one's, half another's.
+        let is_joined = |source: &Source| banned.iter().any(|banned| source.contains(*banned));
+        let sources = self.sources.iter();
+        sources
+            .filter(|source| !is_banned(source) && !is_joined(source))
+            .collect()
+    }
+}
+
+/// What the helper reads back from the kernel.
+pub(super) fn of_helper((rules, sources): (String, BTreeSet<Source>)) -> Kept {
+    // Its own rules, or what somebody has made of them; the agent, which knows them, tells of the second.
+    let closed = (!rules.is_empty()).then(|| {
+        let ports = MAIL_PORTS
+            .iter()
+            .all(|port| rules.contains(&port.to_string()));
+        Closed::configured(!ports)
+    });
+    Kept {
+        sources,
+        closed,
+        is_known: true,
+    }
+}
+
+/// What firewalld has put into the kernel. firewalld itself does not notice when somebody takes it out.
+pub(super) async fn of_firewalld() -> Result<Kept, String> {
+    let listing = program::output(NFT, &["--json", "list", "table", "inet", "firewalld"]).await;
+    let listing = listing.map_err(|e| format!("the kernel has none of firewalld's rules ({e})"))?;
+    let listing: Value = serde_json::from_str(&listing).map_err(|e| format!("{NFT}: {e}"))?;
+    Ok(read(&listing))
+}
+
+fn read(listing: &Value) -> Kept {
+    let objects = listing["nftables"].as_array().into_iter().flatten();
+    let mut sources = BTreeSet::new();
+    // Where chains lead to, and what is refused in them to members of our sets.
+    let mut leads: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut refused: BTreeMap<&str, Vec<Option<BTreeSet<u16>>>> = BTreeMap::new();
+    let mut reached = Vec::new();
+    for object in objects {
+        if let Some(set) = object.get("set")
+            && SETS.iter().any(|name| set["name"] == *name)
+        {
+            let elements = set["elem"].as_array().into_iter().flatten();
+            sources.extend(elements.flat_map(members).map(Source::from));
+        } else if let Some(chain) = object.get("chain")
+            && chain["hook"] == "input"
+        {
+            reached.extend(chain["name"].as_str());
+        } else if let Some(rule) = object.get("rule") {
+            let chain = rule["chain"].as_str().unwrap_or_default();
+            let expressions = rule["expr"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            for expression in expressions {
+                for how in ["jump", "goto"] {
+                    leads
+                        .entry(chain)
+                        .or_default()
+                        .extend(expression[how]["target"].as_str());
+                }
+            }
+            if let Some(ports) = refusal(expressions) {
+                refused.entry(chain).or_default().push(ports);
+            }
+        }
+    }
+    let mut closed = Vec::new();
+    let mut seen = BTreeSet::new();
+    while let Some(chain) = reached.pop() {
+        if seen.insert(chain) {
+            reached.extend(leads.get(chain).into_iter().flatten());
+            closed.extend(refused.get(chain).into_iter().flatten());
+        }
+    }
+    let all = closed.iter().any(|ports| ports.is_none());
+    let ports = closed.into_iter().flatten().flatten().copied().collect();
+    Kept {
+        sources,
+        closed: Some(if all {
+            Closed::All
+        } else {
+            Closed::Ports(ports)
+        }),
+        is_known: true,
+    }
+}
+
+/// The ports on which a rule refuses members of our sets, if it does; `None` are all.
+fn refusal(expressions: &[Value]) -> Option<Option<BTreeSet<u16>>> {
+    let is_ours = |name: &Value| SETS.iter().any(|set| name == &format!("@{set}"));
+    let matches = || expressions.iter().filter_map(|e| e.get("match"));
+    let refuses = |e: &Value| e.get("drop").is_some() || e.get("reject").is_some();
+    if !matches().any(|one| is_ours(&one["right"])) || !expressions.iter().any(refuses) {
+        return None;
+    }
+    let ports = matches().find(|one| one.pointer("/left/payload/field") == Some(&"dport".into()));
+    Some(ports.map(|one| {
+        let right = &one["right"];
+        let several = right["set"]
+            .as_array()
+            .map_or(std::slice::from_ref(right), Vec::as_slice);
+        let numbers = several.iter().filter_map(Value::as_u64);
+        numbers
+            .filter_map(|port| u16::try_from(port).ok())
+            .collect()
+    }))
+}
+
+/// The networks of a set's element (libnftables-json(5)).
+fn members(element: &Value) -> Vec<IpNet> {
+    let value = element.pointer("/elem/val").unwrap_or(element);
+    if let Some(address) = value.as_str() {
+        let address: Option<std::net::IpAddr> = address.parse().ok();
+        return address.map(IpNet::from).into_iter().collect();
+    }
+    if let Some(prefix) = value.get("prefix") {
+        let address = prefix["addr"].as_str().unwrap_or_default();
+        let net = format!("{address}/{}", prefix["len"]).parse();
+        return net.into_iter().collect();
+    }
+    match serde_json::from_value(value["range"].clone()) {
+        Ok((std::net::IpAddr::V4(low), std::net::IpAddr::V4(high))) => {
+            IpSubnets::from(Ipv4Subnets::new(low, high, 0)).collect()
+        }
+        Ok((std::net::IpAddr::V6(low), std::net::IpAddr::V6(high))) => {
+            IpSubnets::from(Ipv6Subnets::new(low, high, 0)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn listing(jump: &str) -> Value {
+        let rule = |chain: &str, expr: Value| json!({"rule": {"chain": chain, "expr": expr}});
+        let port = |port: u16| json!({"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": port}});
+        let ours = json!({"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "saddr"}}, "right": "@banjour-ipv4"}});
+        json!({"nftables": [
+            {"set": {"name": "banjour-ipv4", "elem": ["192.0.2.1", {"prefix": {"addr": "198.51.100.0", "len": 24}}, {"range": ["192.0.2.4", "192.0.2.5"]}]}},
+            {"set": {"name": "other", "elem": ["203.0.113.1"]}},
+            {"chain": {"name": "filter_INPUT", "hook": "input"}},
+            rule("filter_INPUT", json!([{"jump": {"target": jump}}])),
+            rule("policy", json!([{"jump": {"target": "deny"}}])),
+            rule("deny", json!([ours, port(25), {"drop": null}])),
+            rule("deny", json!([ours, port(143), {"drop": null}])),
+            rule("deny", json!([port(80), {"drop": null}])),
+        ]})
+    }
+
+    #[test]
+    fn members_and_ports_are_read_from_the_kernels_rules() {
+        let kept = read(&listing("policy"));
+        assert_eq!(kept.closed, Some(Closed::Ports([25, 143].into())));
+        for (source, out) in [
+            ("192.0.2.1", true),
+            ("198.51.100.9", true),
+            ("192.0.2.5", true),
+            ("203.0.113.1", false),
+        ] {
+            assert_eq!(kept.keeps_out(source.parse().unwrap()), out, "{source}");
+        }
+        let banned = ["192.0.2.1", "192.0.2.4", "192.0.2.5"].map(|s| s.parse().unwrap());
+        let foreign = kept.foreign(&banned.into());
+        assert_eq!(foreign, [&"198.51.100.0/24".parse::<Source>().unwrap()]);
+    }
+
+    #[test]
+    fn rules_that_nothing_leads_to_close_nothing() {
+        let kept = read(&listing("elsewhere"));
+        assert_eq!(kept.closed, Some(Closed::Ports(BTreeSet::new())));
+    }
+}

@@ -1,0 +1,255 @@
+//! What was found, and how it is shown: groups, a line for each, marked; what to do below it.
+
+use std::env;
+use std::io::{self, IsTerminal};
+
+use serde_json::{Value, json};
+
+/// What a line is about. In the order in which they are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Group {
+    Agent,
+    Journal,
+    Mail,
+    Firewall,
+    Clock,
+}
+
+impl Group {
+    const ALL: [Self; 5] = [
+        Self::Agent,
+        Self::Journal,
+        Self::Mail,
+        Self::Firewall,
+        Self::Clock,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Journal => "journal",
+            Self::Mail => "mail servers",
+            Self::Firewall => "firewall",
+            Self::Clock => "clock",
+        }
+    }
+}
+
+/// How it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Fine,
+    /// Something is to be done.
+    ToDo,
+    /// It could be better.
+    Advice,
+    /// It could not be asked.
+    Unknown,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fine => "fine",
+            Self::ToDo => "to-do",
+            Self::Advice => "advice",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Before the line, and its colour (console_codes(4)).
+    fn mark(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Fine => ("✓", "32"),
+            Self::ToDo => ("✗", "1;31"),
+            Self::Advice => ("•", "33"),
+            Self::Unknown => ("?", "36"),
+        }
+    }
+}
+
+struct Finding {
+    group: Group,
+    level: Level,
+    what: String,
+    /// What to do.
+    action: Option<String>,
+}
+
+/// All that was found.
+#[derive(Default)]
+pub(super) struct Report(Vec<Finding>);
+
+impl Report {
+    pub(super) fn fine(&mut self, group: Group, what: impl Into<String>) {
+        self.add(group, Level::Fine, what.into(), None);
+    }
+
+    pub(super) fn do_this(
+        &mut self,
+        group: Group,
+        what: impl Into<String>,
+        action: impl Into<String>,
+    ) {
+        self.add(group, Level::ToDo, what.into(), Some(action.into()));
+    }
+
+    /// A problem whose text says what to do.
+    pub(super) fn problem(&mut self, group: Group, what: impl Into<String>) {
+        self.add(group, Level::ToDo, what.into(), None);
+    }
+
+    pub(super) fn advise(
+        &mut self,
+        group: Group,
+        what: impl Into<String>,
+        action: impl Into<String>,
+    ) {
+        self.add(group, Level::Advice, what.into(), Some(action.into()));
+    }
+
+    pub(super) fn unknown(
+        &mut self,
+        group: Group,
+        what: impl Into<String>,
+        action: impl Into<String>,
+    ) {
+        self.add(group, Level::Unknown, what.into(), Some(action.into()));
+    }
+
+    fn add(&mut self, group: Group, level: Level, what: String, action: Option<String>) {
+        self.0.push(Finding {
+            group,
+            level,
+            what,
+            action,
+        });
+    }
+
+    /// How many things are to be done.
+    pub(super) fn to_do(&self) -> usize {
+        self.count(Level::ToDo)
+    }
+
+    fn count(&self, level: Level) -> usize {
+        let of_level = |finding: &&Finding| finding.level == level;
+        self.0.iter().filter(of_level).count()
+    }
+
+    pub(super) fn as_json(&self) -> Value {
+        let findings = self.0.iter().map(|finding| {
+            json!({
+                "group": finding.group.name(),
+                "level": finding.level.name(),
+                "what": finding.what,
+                "action": finding.action,
+            })
+        });
+        json!({
+            "to_do": self.to_do(),
+            "advice": self.count(Level::Advice),
+            "unknown": self.count(Level::Unknown),
+            "findings": findings.collect::<Vec<_>>(),
+        })
+    }
+
+    pub(super) fn as_text(&self) -> String {
+        if !io::stdout().is_terminal() {
+            return self.as_lines();
+        }
+        // no-color.org: whatever it is set to, but for nothing.
+        let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || env::var_os("TERM").is_some_and(|term| term == "dumb");
+        self.as_groups(!plain)
+    }
+
+    /// For programs.
+    fn as_lines(&self) -> String {
+        let line = |finding: &Finding| {
+            let cells = [
+                finding.level.name(),
+                finding.group.name(),
+                &finding.what,
+                finding.action.as_deref().unwrap_or_default(),
+            ];
+            cells.join("\t") + "\n"
+        };
+        self.0.iter().map(line).collect()
+    }
+
+    /// For people.
+    fn as_groups(&self, colours: bool) -> String {
+        let paint = |colour: &str, text: &str| {
+            if colours {
+                format!("\x1b[{colour}m{text}\x1b[0m")
+            } else {
+                text.to_owned()
+            }
+        };
+        let mut out = match self.to_do() {
+            0 => paint(Level::Fine.mark().1, "this host is protected"),
+            1 => paint(Level::ToDo.mark().1, "1 thing is to be done"),
+            n => paint(Level::ToDo.mark().1, &format!("{n} things are to be done")),
+        };
+        for (level, one, several) in [
+            (Level::Advice, "piece of advice", "pieces of advice"),
+            (
+                Level::Unknown,
+                "thing could not be asked",
+                "things could not be asked",
+            ),
+        ] {
+            match self.count(level) {
+                0 => {}
+                1 => out += &format!(", 1 {one}"),
+                n => out += &format!(", {n} {several}"),
+            }
+        }
+        out += "\n";
+        for group in Group::ALL {
+            let findings = self.0.iter().filter(|finding| finding.group == group);
+            let mut findings = findings.peekable();
+            if findings.peek().is_some() {
+                out += &format!("\n{}\n", paint("1", group.name()));
+            }
+            for finding in findings {
+                let (mark, colour) = finding.level.mark();
+                out += &format!("  {} {}\n", paint(colour, mark), finding.what);
+                if let Some(action) = &finding.action {
+                    out += &format!("    {} {action}\n", paint(colour, "→"));
+                }
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some() -> Report {
+        let mut report = Report::default();
+        report.fine(Group::Clock, "it goes");
+        report.do_this(Group::Agent, "it does not run", "start it");
+        report.advise(Group::Mail, "it is old", "upgrade it");
+        report
+    }
+
+    #[test]
+    fn people_get_groups_with_marks() {
+        let text = some().as_groups(false);
+        let expected = "1 thing is to be done, 1 piece of advice\n\nagent\n  ✗ it does not run\n    → start it\n\n\
+                        mail servers\n  • it is old\n    → upgrade it\n\nclock\n  ✓ it goes\n";
+        assert_eq!(text, expected);
+        let coloured = some().as_groups(true);
+        assert!(coloured.contains("\x1b[1;31m✗\x1b[0m it does not run"));
+    }
+
+    #[test]
+    fn programs_get_cells() {
+        let lines = some().as_lines();
+        assert!(lines.contains("to-do\tagent\tit does not run\tstart it\n"));
+        assert!(lines.contains("fine\tclock\tit goes\t\n"));
+    }
+}
