@@ -34,8 +34,9 @@ const LAST_CALLS: Duration = Duration::from_millis(200);
 /// Most sources in one call, and in the kernel: as many as there are bans.
 const MAX_SOURCES: usize = 131_072;
 
-/// SMTP, submission, submissions, POP3, POP3S, IMAP, IMAPS and Sieve: the ports that a ban closes.
-pub(crate) const MAIL_PORTS: [u16; 8] = [25, 465, 587, 110, 995, 143, 993, 4190];
+/// SMTP, submission, submissions, POP3, POP3S, IMAP, IMAPS, and Sieve with its port of old, on which Dovecot of Debian 13
+/// listens too: the ports that a ban closes.
+pub(crate) const MAIL_PORTS: [u16; 9] = [25, 465, 587, 110, 995, 143, 993, 4190, 2000];
 
 /// Why nothing was done. `org.banjour.Netfilter1.Error.…`
 #[derive(Debug, zbus::DBusError)]

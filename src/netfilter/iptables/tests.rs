@@ -7,7 +7,7 @@ const RULES: &str = r#"-P INPUT ACCEPT -c 21 1260
 -P FORWARD ACCEPT -c 0 0
 -P OUTPUT ACCEPT -c 0 0
 -N banjour
--A INPUT -p tcp -m multiport --dports 25,465,587,110,995,143,993,4190 -c 12 800 -j banjour
+-A INPUT -p tcp -m multiport --dports 25,465,587,110,995,143,993,4190,2000 -c 12 800 -j banjour
 -A INPUT -m comment --comment "a -c 1 2 -j banjour \"x\"" -c 3 180 -j ACCEPT
 -A INPUT -m comment --comment "a -c 1 2 -j banjour" -c 3 180
 -A INPUT -m comment --comment "b -c 1 2" -c 0 0 -g banjour
@@ -72,7 +72,7 @@ fn rules_are_read_without_what_is_somebody_elses() {
     assert_eq!(
         table.jumps,
         [
-            "-A INPUT -p tcp -m multiport --dports 25,465,587,110,995,143,993,4190 -j banjour",
+            "-A INPUT -p tcp -m multiport --dports 25,465,587,110,995,143,993,4190,2000 -j banjour",
             "-A INPUT -m comment --comment \"b -c 1 2\" -g banjour",
             "-A FORWARD -j banjour",
         ]
@@ -91,7 +91,7 @@ fn what_is_shown_is_what_matters() {
 /usr/sbin/iptables -N banjour
 /usr/sbin/iptables -A banjour -p tcp -m set --match-set banjour4 src -j REJECT --reject-with tcp-reset
 /usr/sbin/iptables -A banjour -m set --match-set banjour4 src -j REJECT --reject-with icmp-admin-prohibited
-/usr/sbin/iptables -A INPUT -p tcp -m multiport --dports 25,465,587,110,995,143,993,4190 -j banjour
+/usr/sbin/iptables -A INPUT -p tcp -m multiport --dports 25,465,587,110,995,143,993,4190,2000 -j banjour
 /usr/sbin/iptables -A INPUT -m comment --comment \"b -c 1 2\" -g banjour
 "
     );
@@ -135,9 +135,9 @@ fn the_chain_is_refilled_and_has_one_jump() {
     assert_eq!(
         ipv4.chain(DROP, &Table::read(RULES)),
         ":banjour - [0:0]
--D INPUT -p tcp -m multiport --dports 25,465,587,110,995,143,993,4190 -j banjour
+-D INPUT -p tcp -m multiport --dports 25,465,587,110,995,143,993,4190,2000 -j banjour
 -D INPUT -m comment --comment \"b -c 1 2\" -g banjour
--I INPUT -p tcp -m multiport --dports 25,465,587,110,995,143,993,4190 -j banjour
+-I INPUT -p tcp -m multiport --dports 25,465,587,110,995,143,993,4190,2000 -j banjour
 -A banjour -m set --match-set banjour4 src -c 9 756 -j DROP
 "
     );
@@ -159,7 +159,7 @@ fn the_chain_is_refilled_and_has_one_jump() {
 fn all_that_is_ours_is_taken_out_and_nothing_else() {
     assert_eq!(
         Table::read(RULES).gone(),
-        "-D INPUT -p tcp -m multiport --dports 25,465,587,110,995,143,993,4190 -j banjour
+        "-D INPUT -p tcp -m multiport --dports 25,465,587,110,995,143,993,4190,2000 -j banjour
 -D INPUT -m comment --comment \"b -c 1 2\" -g banjour
 -D FORWARD -j banjour
 -F banjour
