@@ -127,8 +127,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         filters,
     };
     agent.ignore();
-    let (units_in, mut mail_units) = mpsc::channel(REPORTS);
-    tokio::spawn(units::follow(connection.clone(), filters_out, units_in));
+    let mut mail_units = units::spawn(connection.clone(), filters_out);
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

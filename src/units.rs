@@ -21,6 +21,9 @@ const SETTLES: Duration = Duration::from_secs(30);
 /// systemd answers at once, or hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Reports that wait; only the last one matters.
+const REPORTS: usize = 4;
+
 /// Services whose programs are remembered; hosts have some hundred.
 const MAX_SERVICES: usize = 4096;
 
@@ -277,7 +280,7 @@ pub fn fault(units: &[MailUnit]) -> Option<String> {
     let unread = units.iter().find(|unit| !unit.is_read && unit.runs());
     if let Some((unit, daemon)) = unread.and_then(|unit| Some((unit, unit.daemon?))) {
         return Some(format!(
-            "{daemon} runs in {:?}, which no filter reads, so that nobody is banned for what fails there; run \"banjour check\", which tells what to add to filter {:?}",
+            "{daemon} runs in {:?}, which no filter reads, so that nobody is banned for what fails there; add it to \"units\" in /etc/banjour/filters/{}.toml, a copy of that in /usr/lib/banjour/filters (\"banjour check\" tells the command)",
             unit.name,
             daemon.filter()
         ));
@@ -289,9 +292,20 @@ pub fn fault(units: &[MailUnit]) -> Option<String> {
     })
 }
 
+/// Follows the mail units, and tells what is wrong with them.
+#[must_use]
+pub fn spawn(
+    connection: Connection,
+    filters: watch::Receiver<Arc<Filters>>,
+) -> mpsc::Receiver<Option<String>> {
+    let (reports, receiver) = mpsc::channel(REPORTS);
+    tokio::spawn(follow(connection, filters, reports));
+    receiver
+}
+
 /// Tells what is wrong with the mail units, at first and whenever units have changed; for ever. Where systemd can't be
 /// asked, that is nothing.
-pub async fn follow(
+async fn follow(
     connection: Connection,
     mut filters: watch::Receiver<Arc<Filters>>,
     reports: mpsc::Sender<Option<String>>,
@@ -299,7 +313,7 @@ pub async fn follow(
     let mut systemd = Systemd1::new(&connection).await?;
     let jobs = systemd.manager.receive_job_removed().await?;
     let reloads = systemd.manager.receive_reloading().await?;
-    let mut changes = stream::select(jobs.map(|_| Change::Job), reloads.map(|_| Change::Reload));
+    let mut told = stream::select(jobs.map(|_| Change::Job), reloads.map(|_| Change::Reload));
     // Without this, systemd tells nobody of its jobs.
     if let Err(error) = systemd.manager.subscribe().await {
         tracing::debug!("systemd does not tell of its units: {error}");
@@ -307,7 +321,7 @@ pub async fn follow(
     loop {
         // What comes meanwhile is in what is read then. It is taken all the same: the bus waits for who does not listen.
         let settled = Instant::now() + SETTLES;
-        while let Ok(change) = timeout_at(settled, changes.next()).await {
+        while let Ok(change) = timeout_at(settled, told.next()).await {
             let Some(change) = change else { return Ok(()) };
             systemd.note(change);
         }
@@ -318,7 +332,7 @@ pub async fn follow(
             Err(error) => tracing::debug!("cannot ask systemd for its units: {error}"),
         }
         tokio::select! {
-            change = changes.next() => match change {
+            change = told.next() => match change {
                 Some(change) => systemd.note(change),
                 None => return Ok(()),
             },

@@ -12,6 +12,8 @@ mod backend;
 mod bounds;
 #[path = "agent/bus.rs"]
 mod bus;
+#[path = "agent/check.rs"]
+mod check;
 #[path = "agent/command.rs"]
 mod command;
 #[path = "agent/crash.rs"]

@@ -11,6 +11,8 @@ mod agent;
 mod bulk;
 #[path = "guest/bus.rs"]
 mod bus;
+#[path = "guest/check.rs"]
+mod check;
 #[path = "guest/client.rs"]
 mod client;
 #[path = "guest/config.rs"]
@@ -94,6 +96,7 @@ const FIREWALLD: [&[Case]; 14] = [
     policy::CASES,
     bus::CASES,
     admin::CASES,
+    check::CASES,
     rights::CASES,
     restart::CASES,
     config::CASES,
@@ -102,8 +105,8 @@ const FIREWALLD: [&[Case]; 14] = [
 ];
 
 /// What is about rules and sets that are banjour's own.
-const NFTABLES: [&[Case]; 3] = [own::CASES, bulk::CASES, helper::IDLE];
-const IPTABLES: [&[Case]; 2] = [own::CASES, bulk::CASES];
+const NFTABLES: [&[Case]; 4] = [own::CASES, bulk::CASES, helper::IDLE, check::HELPER];
+const IPTABLES: [&[Case]; 3] = [own::CASES, bulk::CASES, check::HELPER];
 
 /// What is measured rather than tested, since machines are shared: `cargo test --test guest -- --ignored`.
 fn measurements(firewall: Firewall) -> &'static [Case] {

@@ -83,7 +83,7 @@ impl Blind {
         }
         let example = self.example.as_deref().unwrap_or_default();
         Some(format!(
-            "most lines of the last hour that look like failed logins are known to no filter, and are not counted; has Postfix or Dovecot been upgraded? run \"banjour check\"; for example: \"{example}\""
+            "most lines of the last hour that look like failed logins are known to no filter, and are not counted; has Postfix or Dovecot been upgraded? \"banjour replay --since=-1h\" shows them; for example: \"{example}\""
         ))
     }
 }

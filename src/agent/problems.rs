@@ -140,7 +140,7 @@ impl Problems {
     /// Tells of lines that journald has dropped. While it lasts, the first unit stands for all.
     pub(super) fn suppressed(&mut self, unit: &str, over: Timestamp) {
         let text = format!(
-            "journald has dropped lines of {unit:?}, and failed logins among them are not counted; run \"banjour check\", which tells how to have it take more"
+            "journald has dropped lines of {unit:?}, and failed logins among them are not counted; have it take more by LogRateLimitIntervalSec=1s and LogRateLimitBurst=1000000 in the unit (\"systemctl edit {unit}\")"
         );
         let known = self.texts.get(&Kind::Suppressed).cloned();
         self.lose(Kind::Suppressed, known.unwrap_or(text), over);

@@ -93,12 +93,11 @@ impl Host {
         };
         let root = Path::new("/");
         let config = Config::load(root);
-        let filters = match &config {
-            Ok(config) => Arc::clone(&config.filters),
-            Err(_) => {
-                let names = DEFAULT_FILTERS.map(str::to_owned);
-                Arc::new(Config::filters(root, &names).unwrap_or_default())
-            }
+        let filters = if let Ok(config) = &config {
+            Arc::clone(&config.filters)
+        } else {
+            let names = DEFAULT_FILTERS.map(str::to_owned);
+            Arc::new(Config::filters(root, &names).unwrap_or_default())
         };
         let mut systemd = Systemd1::new(&connection).await?;
         let units = systemd.mail_units(&filters).await;

@@ -48,5 +48,5 @@ async fn is_synchronized(host: &Host) -> zbus::Result<bool> {
     let value = properties
         .get("org.freedesktop.timedate1".try_into()?, "NTPSynchronized")
         .await?;
-    Ok(bool::try_from(value)?)
+    bool::try_from(value)
 }

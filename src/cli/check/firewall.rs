@@ -67,8 +67,7 @@ pub(super) async fn look(report: &mut Report, host: &Host) {
             return;
         }
     };
-    if kept.closed == Some(Closed::Ports(BTreeSet::new())) || kept.closed.is_none() && kept.is_known
-    {
+    if kept.closed == Closed::Ports(BTreeSet::new()) {
         report.do_this(
             Firewall,
             "no rule in the kernel drops what banned sources send: bans are not in force",
@@ -76,14 +75,7 @@ pub(super) async fn look(report: &mut Report, host: &Host) {
         );
         return;
     }
-    let configured = host
-        .config
-        .as_ref()
-        .is_ok_and(|config| config.firewall.all_ports);
-    let closed = kept
-        .closed
-        .unwrap_or_else(|| Closed::configured(configured));
-    ports::look(report, host, backend, &closed);
+    ports::look(report, host, backend, &kept.closed);
 }
 
 /// What helps where the kernel has not what it should.

@@ -8,6 +8,7 @@ use super::Host;
 use super::journald::{self, INFO};
 use super::report::{Group::Journal, Report};
 use crate::cli::text;
+use crate::filter::Filter;
 use crate::journal::{Place, extent, is_read, last_written, suppressed};
 use crate::units::{Daemon, MailUnit};
 
@@ -20,18 +21,17 @@ pub(super) const LOOKS_BACK: SignedDuration = SignedDuration::from_hours(24);
 pub(super) async fn look(report: &mut Report, host: &Host) {
     let place = Place::Root("/".into());
     storage(report);
-    let begin = match extent(&place) {
-        Ok(Some((first, _))) => first,
-        Ok(None) | Err(_) => {
-            let read = "cannot read the system's journal";
+    let begin = if let Ok(Some((first, _))) = extent(&place) {
+        first
+    } else {
+        let what = "cannot read the system's journal";
+        if host.is_root {
+            report.do_this(Journal, what, "systemctl status systemd-journald");
+        } else {
             let action = "run it as root, or as a member of group \"systemd-journal\"";
-            if host.is_root {
-                report.do_this(Journal, read, "systemctl status systemd-journald");
-            } else {
-                report.unknown(Journal, read, action);
-            }
-            Timestamp::now()
+            report.unknown(Journal, what, action);
         }
+        Timestamp::now()
     };
     match &host.units {
         Ok(units) => {
@@ -127,19 +127,27 @@ async fn whether_it_writes(
         .started(unit)
         .await
         .and_then(|usec| Timestamp::from_microsecond(i64::try_from(usec).ok()?).ok());
-    let since = started.unwrap_or(begin).max(begin);
+    let started = started.unwrap_or(begin);
+    // What was written before may be gone.
+    let known_for = now.duration_since(started.max(begin));
+    let is_all_known = begin <= started || known_for >= LOOKS_BACK;
     match last_written(place, name) {
-        Ok(Some(at)) if at >= since - JUST_STARTED => {
-            let ago = now.duration_since(at).as_micros().max(0);
-            let ago = text::span(u64::try_from(ago).unwrap_or(0));
+        Ok(Some(at)) if at >= started - JUST_STARTED => {
             report.fine(
                 Journal,
-                format!("{name} runs, and wrote to the journal {ago} ago"),
+                format!(
+                    "{name} runs, and wrote to the journal {} ago",
+                    span(now.duration_since(at))
+                ),
             );
         }
-        Ok(_) if now.duration_since(since) < JUST_STARTED => {
-            report.fine(Journal, format!("{name} was started just now"));
-        }
+        Ok(_) if known_for < JUST_STARTED || !is_all_known => report.fine(
+            Journal,
+            format!(
+                "{name} runs, and wrote nothing in the last {}",
+                span(known_for)
+            ),
+        ),
         Ok(_) => report.do_this(
             Journal,
             format!("{name} runs, and has written nothing to the journal since its start"),
@@ -150,6 +158,10 @@ async fn whether_it_writes(
     }
 }
 
+fn span(of: SignedDuration) -> String {
+    text::span(u64::try_from(of.as_micros()).unwrap_or(0))
+}
+
 fn none_at_all(report: &mut Report, host: &Host, units: &[MailUnit]) {
     if units.iter().any(|unit| unit.runs() && unit.is_read) {
         return;
@@ -157,7 +169,7 @@ fn none_at_all(report: &mut Report, host: &Host, units: &[MailUnit]) {
     let mut names: Vec<_> = host
         .filters
         .values()
-        .flat_map(|filter| filter.units())
+        .flat_map(Filter::units)
         .map(ToString::to_string)
         .collect();
     names.dedup();

@@ -1,6 +1,7 @@
 //! What the kernel holds for banjour: whom it keeps out, and from which ports.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
 use serde_json::Value;
@@ -20,11 +21,18 @@ pub(super) enum Closed {
 }
 
 impl Closed {
-    pub(super) fn configured(all: bool) -> Self {
+    fn configured(all: bool) -> Self {
         if all {
             Self::All
         } else {
             Self::Ports(MAIL_PORTS.into())
+        }
+    }
+
+    fn add(&mut self, more: &Self) {
+        match (&mut *self, more) {
+            (Self::Ports(ports), Self::Ports(more)) => ports.extend(more),
+            _ => *self = Self::All,
         }
     }
 
@@ -37,46 +45,47 @@ impl Closed {
 }
 
 /// What is kept out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Kept {
     sources: BTreeSet<Source>,
-    /// What the rules close, where rules say so.
-    pub(super) closed: Option<Closed>,
-    /// Whether the rules were looked at.
-    pub(super) is_known: bool,
+    /// What the rules close.
+    pub(super) closed: Closed,
 }
 
 impl Kept {
     pub(super) fn keeps_out(&self, source: Source) -> bool {
-        source.around().any(|around| self.sources.contains(&around))
+        covers(&self.sources, source)
     }
 
     /// Who is kept out, and is not among these.
     pub(super) fn foreign(&self, banned: &BTreeSet<Source>) -> Vec<&Source> {
-        let is_banned = |source: &Source| source.around().any(|around| banned.contains(&around));
         // firewalld joins neighbours: half of what it names may be one's, half another's.
         let is_joined = |source: &Source| banned.iter().any(|banned| source.contains(*banned));
         let sources = self.sources.iter();
         sources
-            .filter(|source| !is_banned(source) && !is_joined(source))
+            .filter(|source| !covers(banned, **source) && !is_joined(source))
             .collect()
     }
+}
+
+/// Whether a source is among these, by itself or in a prefix.
+fn covers(sources: &BTreeSet<Source>, source: Source) -> bool {
+    sources.contains(&source) || source.around().any(|around| sources.contains(&around))
 }
 
 /// What the helper reads back from the kernel.
 pub(super) fn of_helper((rules, sources): (String, BTreeSet<Source>)) -> Kept {
     // Its own rules, or what somebody has made of them; the agent, which knows them, tells of the second.
-    let closed = (!rules.is_empty()).then(|| {
-        let ports = MAIL_PORTS
-            .iter()
-            .all(|port| rules.contains(&port.to_string()));
-        Closed::configured(!ports)
-    });
-    Kept {
-        sources,
-        closed,
-        is_known: true,
-    }
+    let has_all = || {
+        let mut ports = MAIL_PORTS.iter();
+        ports.all(|port| rules.contains(&port.to_string()))
+    };
+    let closed = if rules.is_empty() {
+        Closed::Ports(BTreeSet::new())
+    } else {
+        Closed::configured(!has_all())
+    };
+    Kept { sources, closed }
 }
 
 /// What firewalld has put into the kernel. firewalld itself does not notice when somebody takes it out.
@@ -92,7 +101,7 @@ fn read(listing: &Value) -> Kept {
     let mut sources = BTreeSet::new();
     // Where chains lead to, and what is refused in them to members of our sets.
     let mut leads: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    let mut refused: BTreeMap<&str, Vec<Option<BTreeSet<u16>>>> = BTreeMap::new();
+    let mut refused: BTreeMap<&str, Vec<Closed>> = BTreeMap::new();
     let mut reached = Vec::new();
     for object in objects {
         if let Some(set) = object.get("set")
@@ -123,53 +132,47 @@ fn read(listing: &Value) -> Kept {
             }
         }
     }
-    let mut closed = Vec::new();
+    let mut closed = Closed::Ports(BTreeSet::new());
     let mut seen = BTreeSet::new();
     while let Some(chain) = reached.pop() {
         if seen.insert(chain) {
             reached.extend(leads.get(chain).into_iter().flatten());
-            closed.extend(refused.get(chain).into_iter().flatten());
+            for more in refused.get(chain).into_iter().flatten() {
+                closed.add(more);
+            }
         }
     }
-    let all = closed.iter().any(|ports| ports.is_none());
-    let ports = closed.into_iter().flatten().flatten().copied().collect();
-    Kept {
-        sources,
-        closed: Some(if all {
-            Closed::All
-        } else {
-            Closed::Ports(ports)
-        }),
-        is_known: true,
-    }
+    Kept { sources, closed }
 }
 
-/// The ports on which a rule refuses members of our sets, if it does; `None` are all.
-fn refusal(expressions: &[Value]) -> Option<Option<BTreeSet<u16>>> {
+/// What a rule closes to members of our sets, if it refuses anything.
+fn refusal(expressions: &[Value]) -> Option<Closed> {
     let is_ours = |name: &Value| SETS.iter().any(|set| name == &format!("@{set}"));
     let matches = || expressions.iter().filter_map(|e| e.get("match"));
     let refuses = |e: &Value| e.get("drop").is_some() || e.get("reject").is_some();
     if !matches().any(|one| is_ours(&one["right"])) || !expressions.iter().any(refuses) {
         return None;
     }
-    let ports = matches().find(|one| one.pointer("/left/payload/field") == Some(&"dport".into()));
-    Some(ports.map(|one| {
-        let right = &one["right"];
-        let several = right["set"]
-            .as_array()
-            .map_or(std::slice::from_ref(right), Vec::as_slice);
-        let numbers = several.iter().filter_map(Value::as_u64);
+    let is_port = |one: &&Value| one.pointer("/left/payload/field") == Some(&"dport".into());
+    let Some(ports) = matches().find(is_port) else {
+        return Some(Closed::All);
+    };
+    let right = &ports["right"];
+    let several = right["set"].as_array();
+    let several = several.map_or(std::slice::from_ref(right), Vec::as_slice);
+    let numbers = several.iter().filter_map(Value::as_u64);
+    Some(Closed::Ports(
         numbers
             .filter_map(|port| u16::try_from(port).ok())
-            .collect()
-    }))
+            .collect(),
+    ))
 }
 
 /// The networks of a set's element (libnftables-json(5)).
 fn members(element: &Value) -> Vec<IpNet> {
     let value = element.pointer("/elem/val").unwrap_or(element);
     if let Some(address) = value.as_str() {
-        let address: Option<std::net::IpAddr> = address.parse().ok();
+        let address: Option<IpAddr> = address.parse().ok();
         return address.map(IpNet::from).into_iter().collect();
     }
     if let Some(prefix) = value.get("prefix") {
@@ -178,10 +181,10 @@ fn members(element: &Value) -> Vec<IpNet> {
         return net.into_iter().collect();
     }
     match serde_json::from_value(value["range"].clone()) {
-        Ok((std::net::IpAddr::V4(low), std::net::IpAddr::V4(high))) => {
+        Ok((IpAddr::V4(low), IpAddr::V4(high))) => {
             IpSubnets::from(Ipv4Subnets::new(low, high, 0)).collect()
         }
-        Ok((std::net::IpAddr::V6(low), std::net::IpAddr::V6(high))) => {
+        Ok((IpAddr::V6(low), IpAddr::V6(high))) => {
             IpSubnets::from(Ipv6Subnets::new(low, high, 0)).collect()
         }
         _ => Vec::new(),
@@ -212,7 +215,7 @@ mod tests {
     #[test]
     fn members_and_ports_are_read_from_the_kernels_rules() {
         let kept = read(&listing("policy"));
-        assert_eq!(kept.closed, Some(Closed::Ports([25, 143].into())));
+        assert_eq!(kept.closed, Closed::Ports([25, 143].into()));
         for (source, out) in [
             ("192.0.2.1", true),
             ("198.51.100.9", true),
@@ -229,6 +232,6 @@ mod tests {
     #[test]
     fn rules_that_nothing_leads_to_close_nothing() {
         let kept = read(&listing("elsewhere"));
-        assert_eq!(kept.closed, Some(Closed::Ports(BTreeSet::new())));
+        assert_eq!(kept.closed, Closed::Ports(BTreeSet::new()));
     }
 }

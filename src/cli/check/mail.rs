@@ -49,7 +49,7 @@ fn dovecot(report: &mut Report, settings: &Settings) {
         let mut values = settings.get(name)?.iter();
         let value = values.find(|value| {
             // Without a value of its own, info goes where everything goes.
-            !TO_JOURNAL.contains(&value.as_str()) && !(name == "info_log_path" && value.is_empty())
+            !(TO_JOURNAL.contains(&value.as_str()) || name == "info_log_path" && value.is_empty())
         })?;
         Some((name, value))
     });

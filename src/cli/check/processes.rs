@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::units::Daemon;
 
-/// `TCP_LISTEN` of the kernel's net/tcp_states.h.
+/// `TCP_LISTEN` of the kernel's `net/tcp_states.h`.
 const LISTENS: &str = "0A";
 
 /// The first process of a mail server.
@@ -52,7 +52,7 @@ fn mail_server(id: u32) -> Option<Process> {
 /// The unit in a line such as `0::/system.slice/dovecot.service`; of the hybrid tree, systemd's own is the last.
 fn unit_of(cgroups: &str) -> Option<String> {
     let path = cgroups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
+    let is_unit = |part: &&str| matches!(part.rsplit_once('.'), Some((_, "service" | "scope")));
     let unit = path.split('/').find(is_unit);
     Some(unit.unwrap_or(path).to_owned())
 }

@@ -57,7 +57,7 @@ impl Level {
         }
     }
 
-    /// Before the line, and its colour (console_codes(4)).
+    /// Before the line, and its colour (`console_codes(4)`).
     fn mark(self) -> (&'static str, &'static str) {
         match self {
             Self::Fine => ("✓", "32"),
@@ -201,8 +201,8 @@ impl Report {
         ] {
             match self.count(level) {
                 0 => {}
-                1 => out += &format!(", 1 {one}"),
-                n => out += &format!(", {n} {several}"),
+                1 => out.extend([", 1 ", one]),
+                n => out.extend([&*format!(", {n} "), several]),
             }
         }
         out += "\n";
@@ -210,13 +210,13 @@ impl Report {
             let findings = self.0.iter().filter(|finding| finding.group == group);
             let mut findings = findings.peekable();
             if findings.peek().is_some() {
-                out += &format!("\n{}\n", paint("1", group.name()));
+                out.extend(["\n", &paint("1", group.name()), "\n"]);
             }
             for finding in findings {
                 let (mark, colour) = finding.level.mark();
-                out += &format!("  {} {}\n", paint(colour, mark), finding.what);
+                out.extend(["  ", &paint(colour, mark), " ", &finding.what, "\n"]);
                 if let Some(action) = &finding.action {
-                    out += &format!("    {} {action}\n", paint(colour, "→"));
+                    out.extend(["    ", &paint(colour, "→"), " ", action, "\n"]);
                 }
             }
         }
