@@ -81,8 +81,9 @@ pub(super) async fn look(report: &mut Report, host: &Host) {
 /// What helps where the kernel has not what it should.
 fn mend(backend: Backend) -> &'static str {
     match backend {
+        // It can't reload when its table is gone.
         Backend::Firewalld => {
-            "firewall-cmd --reload (drops rules that are not permanent); banjour fills its sets again"
+            "systemctl restart firewalld (drops rules that are not permanent); banjour fills its sets again"
         }
         Backend::Nftables | Backend::Iptables => {
             "systemctl restart banjour; if it comes back: journalctl -u banjour -n 20"

@@ -8,7 +8,7 @@ use super::Host;
 use super::journald::{self, INFO};
 use super::report::{Group::Journal, Report};
 use crate::cli::text;
-use crate::filter::Filter;
+use crate::filter::{Filter, Unit};
 use crate::journal::{Place, extent, is_read, last_written, suppressed};
 use crate::units::{Daemon, MailUnit};
 
@@ -205,7 +205,7 @@ fn unread(report: &mut Report, host: &Host) {
                 ),
                 "run banjour in the container, or have the container log to this host's journal",
             );
-        } else if name.ends_with(".service") {
+        } else if name.parse::<Unit>().is_ok() {
             report.do_this(
                 Journal,
                 format!("{daemon} runs in {name}, which no filter reads: nobody is banned for what fails there"),

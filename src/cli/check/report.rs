@@ -5,6 +5,9 @@ use std::io::{self, IsTerminal};
 
 use serde_json::{Value, json};
 
+/// Longest line; some problems quote what programs complain of.
+const MAX_LINE: usize = 500;
+
 /// What a line is about. In the order in which they are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Group {
@@ -82,7 +85,7 @@ pub(super) struct Report(Vec<Finding>);
 
 impl Report {
     pub(super) fn fine(&mut self, group: Group, what: impl Into<String>) {
-        self.add(group, Level::Fine, what.into(), None);
+        self.add(group, Level::Fine, &what.into(), None);
     }
 
     pub(super) fn do_this(
@@ -91,12 +94,12 @@ impl Report {
         what: impl Into<String>,
         action: impl Into<String>,
     ) {
-        self.add(group, Level::ToDo, what.into(), Some(action.into()));
+        self.add(group, Level::ToDo, &what.into(), Some(action.into()));
     }
 
     /// A problem whose text says what to do.
     pub(super) fn problem(&mut self, group: Group, what: impl Into<String>) {
-        self.add(group, Level::ToDo, what.into(), None);
+        self.add(group, Level::ToDo, &what.into(), None);
     }
 
     pub(super) fn advise(
@@ -105,7 +108,7 @@ impl Report {
         what: impl Into<String>,
         action: impl Into<String>,
     ) {
-        self.add(group, Level::Advice, what.into(), Some(action.into()));
+        self.add(group, Level::Advice, &what.into(), Some(action.into()));
     }
 
     pub(super) fn unknown(
@@ -114,14 +117,14 @@ impl Report {
         what: impl Into<String>,
         action: impl Into<String>,
     ) {
-        self.add(group, Level::Unknown, what.into(), Some(action.into()));
+        self.add(group, Level::Unknown, &what.into(), Some(action.into()));
     }
 
-    fn add(&mut self, group: Group, level: Level, what: String, action: Option<String>) {
+    fn add(&mut self, group: Group, level: Level, what: &str, action: Option<String>) {
         self.0.push(Finding {
             group,
             level,
-            what,
+            what: one_line(what),
             action,
         });
     }
@@ -224,6 +227,20 @@ impl Report {
     }
 }
 
+/// A text that others may have had a hand in, as it may be shown.
+fn one_line(text: &str) -> String {
+    let plain = text.replace(char::is_control, " ");
+    let mut words = plain.split_whitespace();
+    let mut line: String = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        line.extend([" ", word]);
+    }
+    if line.chars().count() > MAX_LINE {
+        line = line.chars().take(MAX_LINE).chain(['…']).collect();
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,6 +261,14 @@ mod tests {
         assert_eq!(text, expected);
         let coloured = some().as_groups(true);
         assert!(coloured.contains("\x1b[1;31m✗\x1b[0m it does not run"));
+    }
+
+    #[test]
+    fn a_line_is_one_and_has_no_control_characters() {
+        let line = one_line("a\tb\n\n\x1b[31mc\u{9b}d");
+        assert_eq!(line, "a b [31mc d");
+        let long = one_line(&"x".repeat(10_000));
+        assert_eq!(long.chars().count(), MAX_LINE + 1);
     }
 
     #[test]
