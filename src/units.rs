@@ -187,6 +187,7 @@ impl Systemd1 {
                 });
             }
         }
+        found.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
     }
 

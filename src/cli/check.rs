@@ -41,8 +41,8 @@ pub(super) struct Arguments {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 all is fine, or there is advice only; 1 something is to be done; 3 the agent does not run (and what else is to be
-done is told all the same). Some things only root can ask.";
+Exit codes: 0 fine, or advice only; 1 something is to be done; 3 the agent does not run.
+It changes nothing. Some things only root can ask.";
 
 /// What there is to look at.
 struct Host {

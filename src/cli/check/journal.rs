@@ -136,8 +136,8 @@ async fn whether_it_writes(
             report.fine(
                 Journal,
                 format!(
-                    "{name} runs, and wrote to the journal {} ago",
-                    span(now.duration_since(at))
+                    "{name} runs, and wrote to the journal {}",
+                    ago(now.duration_since(at))
                 ),
             );
         }
@@ -155,6 +155,14 @@ async fn whether_it_writes(
         ),
         // It was told above that the journal can't be read.
         Err(_) => report.fine(Journal, format!("{name} runs")),
+    }
+}
+
+fn ago(of: SignedDuration) -> String {
+    if of < JUST_STARTED {
+        "just now".to_owned()
+    } else {
+        format!("{} ago", span(of))
     }
 }
 

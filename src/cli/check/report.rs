@@ -8,6 +8,11 @@ use serde_json::{Value, json};
 /// Longest line; some problems quote what programs complain of.
 const MAX_LINE: usize = 500;
 
+/// Where the terminal does not tell its width.
+const WIDTH: usize = 80;
+/// A narrower one wraps by itself.
+const MIN_WIDTH: usize = 40;
+
 /// What a line is about. In the order in which they are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Group {
@@ -163,7 +168,8 @@ impl Report {
         // no-color.org: whatever it is set to, but for nothing.
         let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || env::var_os("TERM").is_some_and(|term| term == "dumb");
-        self.as_groups(!plain)
+        let width = terminal_size::terminal_size().map_or(WIDTH, |(width, _)| usize::from(width.0));
+        self.as_groups(!plain, width)
     }
 
     /// For programs.
@@ -181,7 +187,7 @@ impl Report {
     }
 
     /// For people.
-    fn as_groups(&self, colours: bool) -> String {
+    fn as_groups(&self, colours: bool, width: usize) -> String {
         let paint = |colour: &str, text: &str| {
             if colours {
                 format!("\x1b[{colour}m{text}\x1b[0m")
@@ -217,7 +223,8 @@ impl Report {
             }
             for finding in findings {
                 let (mark, colour) = finding.level.mark();
-                out.extend(["  ", &paint(colour, mark), " ", &finding.what, "\n"]);
+                let what = wrapped(&finding.what, width.saturating_sub(4));
+                out.extend(["  ", &paint(colour, mark), " ", &what, "\n"]);
                 if let Some(action) = &finding.action {
                     out.extend(["    ", &paint(colour, "→"), " ", action, "\n"]);
                 }
@@ -225,6 +232,25 @@ impl Report {
         }
         out
     }
+}
+
+/// A text in lines of a terminal's width, where that is enough to read. What to do is not: it is to be copied.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width.max(MIN_WIDTH) {
+            out += "\n    ";
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out += word;
+        column += length;
+    }
+    out
 }
 
 /// A text that others may have had a hand in, as it may be shown.
@@ -255,11 +281,11 @@ mod tests {
 
     #[test]
     fn people_get_groups_with_marks() {
-        let text = some().as_groups(false);
+        let text = some().as_groups(false, 80);
         let expected = "1 thing is to be done, 1 piece of advice\n\nagent\n  ✗ it does not run\n    → start it\n\n\
                         mail servers\n  • it is old\n    → upgrade it\n\nclock\n  ✓ it goes\n";
         assert_eq!(text, expected);
-        let coloured = some().as_groups(true);
+        let coloured = some().as_groups(true, 80);
         assert!(coloured.contains("\x1b[1;31m✗\x1b[0m it does not run"));
     }
 
@@ -269,6 +295,15 @@ mod tests {
         assert_eq!(line, "a b [31mc d");
         let long = one_line(&"x".repeat(10_000));
         assert_eq!(long.chars().count(), MAX_LINE + 1);
+    }
+
+    #[test]
+    fn long_lines_are_wrapped_between_words() {
+        let text = "word ".repeat(20);
+        let wrapped = wrapped(text.trim(), 44);
+        let widths: Vec<_> = wrapped.lines().map(|line| line.trim().len()).collect();
+        assert_eq!(widths, [44, 44, 9]);
+        assert!(wrapped.contains("\n    word"));
     }
 
     #[test]
