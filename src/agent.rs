@@ -4,6 +4,7 @@
 mod beginning;
 mod blind;
 mod keeper;
+mod orders;
 mod problems;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::bus::{self, Error, Order};
+use crate::bus::{self, Error};
 use crate::config::Config;
 use crate::filter::{Filters, Finding};
 use crate::firewall::{self, Backend, Desired, Disconnections};
@@ -25,7 +26,7 @@ use crate::ignore::Follower;
 use crate::jail::{WITNESS_DELAY, after, before};
 use crate::journal::{self, Batch, Event, Missed, Position, Start};
 use crate::state::{self, Changes, Saved, Writer};
-use crate::{log, source::Source, units};
+use crate::{log, units};
 use beginning::{Beginning, tell_loss};
 use blind::Blind;
 use keeper::{Keeper, local};
@@ -288,46 +289,6 @@ impl Agent {
         self.keeper.enforced(report);
     }
 
-    /// A caller that does not wait for its answer any more is none of our business.
-    fn obey(&mut self, order: Order) {
-        let keeper = &mut self.keeper;
-        match order {
-            Order::Ban(source, jail, duration_usec, reply) => {
-                let done = parse(&source)
-                    .and_then(|source| keeper.order_ban(source, &jail, duration_usec));
-                let _ = reply.send(done.map(|()| ((), keeper.when_saved())));
-            }
-            Order::Unban(source, jail, reply) => {
-                let done = parse(&source).and_then(|source| keeper.order_unban(source, &jail));
-                let _ = reply.send(done.map(|lifted| (lifted, keeper.when_saved())));
-            }
-            Order::ListBans(jail, reply) => drop(reply.send(keeper.list(jail.as_deref()))),
-            Order::DescribeBans(jail, reply) => {
-                let known = jail.is_empty() || keeper.config().jails.contains_key(&*jail);
-                let jail = Some(&*jail).filter(|jail| !jail.is_empty());
-                let bans = known.then(|| keeper.describe(jail));
-                let no_such = || {
-                    Error::NoSuchJail(format!("there is no jail {:?}", jail.unwrap_or_default()))
-                };
-                let _ = reply.send(bans.ok_or_else(no_such));
-            }
-            Order::Overview(most, reply) => {
-                let _ = reply.send(keeper.overview(most, Timestamp::now()));
-            }
-            Order::Why(source, reply) => {
-                let source = parse(&source);
-                let _ = reply.send(source.map(|source| keeper.explain(source, Timestamp::now())));
-            }
-            Order::Status(reply) => drop(reply.send(keeper.status(self.problems.texts()))),
-            Order::Jail(name, reply) => {
-                if let Some(status) = keeper.jail_status(&name, Timestamp::now()) {
-                    let _ = reply.send(status);
-                }
-            }
-            Order::Reload(reply) => drop(reply.send(self.reload())),
-        }
-    }
-
     /// Takes a new configuration into force, or keeps the one that runs and says why.
     fn reload(&mut self) -> Result<(), Error> {
         let config = match Config::load(&self.root) {
@@ -390,12 +351,6 @@ fn window(config: &Config) -> Duration {
 
 fn not_saved(why: &str) -> String {
     format!("cannot save state, it would be lost at a restart: {why}")
-}
-
-fn parse(source: &str) -> Result<Source, Error> {
-    source
-        .parse()
-        .map_err(|e: crate::source::NotASource| Error::InvalidSource(e.to_string()))
 }
 
 /// Outside of systemd there is nobody to tell.

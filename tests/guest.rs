@@ -86,7 +86,7 @@ const EVERYWHERE: [&[Case]; 7] = [
 ];
 
 /// What has nothing to do with the firewall, or with firewalld alone.
-const FIREWALLD: [&[Case]; 14] = [
+const FIREWALLD: [&[Case]; 15] = [
     detection::CASES,
     counting::CASES,
     witnesses::CASES,
