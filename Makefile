@@ -16,16 +16,20 @@ CARGO = cargo
 # Where the programs to install are.
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 
+# Where zsh looks for completions that come with programs.
+ZSH_COMPLETIONS = share/zsh/$(if $(wildcard /etc/debian_version),vendor-completions,site-functions)
+
 export INSTALL_DEPS
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
+manual = $(addprefix $(BIN)/manual/,banjour.1 banjourd.8 banjour.toml.5 org.banjour.Banjour1.5)
 binaries = $(BIN)/banjour $(BIN)/banjourd $(BIN)/banjour-netfilter
 prefix = $(DESTDIR)$(PREFIX)
 config = $(DESTDIR)/etc/banjour/banjour.toml
 # What only root may do, when somebody else builds and tests.
 sudo = $(if $(filter-out 0,$(shell id -u)),sudo)
 
-# mode, files, directory below PREFIX
+# mode, file (or a pattern), directory below PREFIX
 define files
 755 $(BIN)/banjour                            bin
 755 $(BIN)/banjourd                           libexec/banjour
@@ -47,6 +51,13 @@ define files
 644 policy/firewalld/ipsets/banjour-ipv4.xml  lib/firewalld/ipsets
 644 policy/firewalld/ipsets/banjour-ipv6.xml  lib/firewalld/ipsets
 644 policy/firewalld/policies/banjour.xml     lib/firewalld/policies
+644 $(BIN)/manual/banjour.1                   share/man/man1
+644 $(BIN)/manual/banjour.toml.5              share/man/man5
+644 $(BIN)/manual/org.banjour.Banjour1.5      share/man/man5
+644 $(BIN)/manual/banjourd.8                  share/man/man8
+644 src/cli/complete/banjour                  share/bash-completion/completions
+644 src/cli/complete/_banjour                 $(ZSH_COMPLETIONS)
+644 src/cli/complete/banjour.fish             share/fish/vendor_completions.d
 endef
 export files
 
@@ -54,13 +65,20 @@ export files
 
 build:
 	@tests/setup build
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --bins --example manual
+	$(BIN)/examples/manual $(BIN)/manual
 
 # Builds where nothing was built yet; never again, since root may have no Rust.
 $(binaries) &:
 	$(MAKE) build
 
-install: $(binaries)
+# The tests build programs of their own, and not always this one.
+$(manual) &: $(wildcard $(BIN)/examples/manual)
+	[ -e $(BIN)/examples/manual ] || $(CARGO) build --locked $(if $(filter release,$(notdir $(BIN))),--release) \
+	    --target-dir $(dir $(BIN)) --example manual
+	$(BIN)/examples/manual $(BIN)/manual
+
+install: $(binaries) $(manual)
 	@set -e; echo "$$files" | while read -r mode from to; do \
 	    for file in $$from; do \
 	        install -D --mode=$$mode --target-directory=$(prefix)/$$to $$file; echo $(prefix)/$$to/$${file##*/}; \
@@ -106,6 +124,7 @@ demo: build
 
 test:
 	@tests/setup build
+	@tests/setup readers
 	@tests/setup guests
 	$(CARGO) test --locked $(if $(sudo),--config 'target."cfg(all())".runner="sudo --preserve-env"')
 

@@ -11,6 +11,7 @@ mod proxy;
 mod subscribers;
 
 use tokio::sync::{mpsc, oneshot};
+use zbus::object_server::Interface;
 use zbus::{Connection, connection};
 
 use crate::ban::JailName;
@@ -293,6 +294,26 @@ async fn emit(
                 .await
         }
     }
+}
+
+/// What the manager's and a jail's object say of themselves, as XML, for the manual.
+#[must_use]
+pub fn introspection() -> [String; 2] {
+    let (orders, _) = mpsc::channel(1);
+    let jail = Jail {
+        name: crate::config::MANUAL.into(),
+        orders: orders.clone(),
+    };
+    let manager = Manager {
+        orders,
+        subscribers: Subscribers::default(),
+    };
+    let interfaces: [&dyn Interface; 2] = [&manager, &jail];
+    interfaces.map(|interface| {
+        let mut xml = String::new();
+        interface.introspect_to_writer(&mut xml, 0);
+        format!("<node>{xml}</node>")
+    })
 }
 
 /// The path of a jail's object; the name is escaped as `sd_bus_path_encode(3)` does.

@@ -4,6 +4,7 @@
 
 mod ban;
 mod check;
+mod complete;
 mod import;
 mod list;
 mod replay;
@@ -103,9 +104,23 @@ impl From<zbus::Error> for Failure {
     }
 }
 
+/// The definition of the arguments, for the manual.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// Runs the command with the process' arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    match complete::answer() {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("banjour: {error}");
+            return ExitCode::from(2);
+        }
+    }
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

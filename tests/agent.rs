@@ -16,6 +16,8 @@ mod bus;
 mod check;
 #[path = "agent/command.rs"]
 mod command;
+#[path = "agent/complete.rs"]
+mod complete;
 #[path = "agent/crash.rs"]
 mod crash;
 #[path = "agent/daemon.rs"]

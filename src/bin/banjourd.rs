@@ -11,7 +11,7 @@ use clap::Parser;
 /// Started by systemd as banjour.service; `banjour status` shows what it does.
 #[derive(Parser)]
 #[command(name = "banjourd", version)]
-struct Arguments {
+pub(crate) struct Arguments {
     /// Read the configuration and the journal below this directory
     #[arg(long, value_name = "DIRECTORY", default_value = "/")]
     root: PathBuf,

@@ -9,8 +9,13 @@ use crate::bus::ManagerProxy;
 use crate::config::{MANUAL, span};
 use crate::source::Source;
 
+const EXAMPLES: &str = r#"Examples:
+  banjour ban 203.0.113.66             # as long as jail "manual" says
+  banjour ban 203.0.113.0/24 --for 2h  # a network, for two hours"#;
+
 /// Arguments of `banjour ban`
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// An address such as 192.0.2.7, or a prefix such as 192.0.2.0/24
     source: Source,

@@ -42,7 +42,11 @@ pub(super) struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 fine, or advice only; 1 something is to be done; 3 the agent does not run.
-It changes nothing. Some things only root can ask.";
+It changes nothing. Some things only root can ask.
+
+Examples:
+  banjour check         # each thing, fine or what to do about it
+  banjour check --json  # for programs";
 
 /// What there is to look at.
 struct Host {

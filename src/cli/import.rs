@@ -24,8 +24,14 @@ const DIRECTORY: &str = "/etc/fail2ban";
 /// Longest text of somebody else's that a message repeats.
 const MAX_QUOTED: usize = 80;
 
+const EXAMPLES: &str = "\
+Examples:
+  banjour import-fail2ban         # print its settings as ours
+  banjour import-fail2ban --bans  # take over whom it has banned";
+
 /// Arguments of `banjour import-fail2ban`
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// fail2ban's configuration
     #[arg(default_value = DIRECTORY)]

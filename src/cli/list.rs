@@ -9,8 +9,15 @@ use crate::bus::{BanDetails, ManagerProxy};
 /// Names that a row shows on a terminal; JSON and `banjour why` have all of them.
 const NAMES_IN_A_ROW: usize = 3;
 
+const EXAMPLES: &str = "\
+Examples:
+  banjour list                     # who is banned, since when, until when and why
+  banjour list --jail dovecot      # by this jail
+  banjour list --json              # for programs, with all names that were tried";
+
 /// Arguments of `banjour list`
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// Only the bans of this jail
     #[arg(long, default_value = "", hide_default_value = true)]

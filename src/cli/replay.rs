@@ -17,8 +17,15 @@ use crate::replay::{self, Findings};
 /// Lines that nothing matched are shown up to this many, the most frequent first.
 const MAX_UNMATCHED: usize = 20;
 
+const EXAMPLES: &str = "\
+Examples:
+  banjour replay --since -30d  # the last month, with the settings in force
+  banjour replay --since yesterday --config /etc/banjour/banjour.toml
+  banjour replay --directory /var/log/journal --json";
+
 /// Arguments of `banjour replay`
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// Read the journal files in this directory [default: this host's journal]
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "file")]

@@ -14,8 +14,15 @@ const MOST: u32 = 5;
 /// Bans of one jail that are shown, the newest; all of them are what `banjour list` is for.
 const MOST_OF_JAIL: usize = 20;
 
+const EXAMPLES: &str = "\
+Examples:
+  banjour status          # all jails, and all who are banned
+  banjour status dovecot  # one jail
+  banjour status --json   # for programs";
+
 /// Arguments of `banjour status`
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// Show one jail and whom it has banned
     jail: Option<String>,

@@ -17,8 +17,14 @@ use crate::journal::{Entries, Line, Place};
 /// What a syslog file or journalctl puts before a message: a time, the host, the program.
 const PREFIX: &str = r"^(?-u)(?:[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9:]{8}(?:\.[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][^ ]+) (?:[^ ]+ )?[^ :\[\]]+(?:\[[0-9]+\])?: ";
 
+const EXAMPLES: &str = r#"Examples:
+  banjour test --since -1h                      # what the mail units wrote
+  journalctl -u dovecot -o json | banjour test  # what a pipe brings
+  banjour test --filter dovecot "imap-login: Login: user=<bob>""#;
+
 /// Arguments of `banjour test`
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// Messages, with or without the time and host that a log file puts before them [default: standard input, plain or
     /// as "journalctl -o json" writes them]

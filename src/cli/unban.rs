@@ -6,8 +6,14 @@ use super::{Failure, text};
 use crate::bus::ManagerProxy;
 use crate::source::Source;
 
+const EXAMPLES: &str = "\
+Examples:
+  banjour unban 203.0.113.66                  # from every jail, and forget it
+  banjour unban 203.0.113.0/24 --jail manual  # from this jail";
+
 /// Arguments of `banjour unban`
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// An address such as 192.0.2.7, or a prefix such as 192.0.2.0/24
     source: Source,

@@ -14,11 +14,18 @@ use crate::bus::{BanDetails, Doings, Explanation, ManagerProxy};
 use crate::source::{NotASource, Source};
 use lines::{Lines, Read};
 
+const EXAMPLES: &str = "\
+Examples:
+  banjour why 203.0.113.66             # may it log in, and why not; with the journal's lines
+  banjour why 2001:db8::7 --lines 100  # with more of them
+  banjour why alice@example.org        # who is banned and has tried this name";
+
 /// Arguments of `banjour why`
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// An address such as 192.0.2.7, a prefix such as 192.0.2.0/24, or the name of a user
-    #[arg(value_name = "SOURCE")]
+    #[arg(id = "source", value_name = "SOURCE")]
     subject: Subject,
     /// Show so many lines of the journal for each ban
     #[arg(long, value_name = "NUMBER", default_value_t = 20)]

@@ -20,22 +20,44 @@ use crate::source::Prefixes;
 /// A phone with a stale password tries it every minute or two, over several protocols.
 const CUSTOMER_ATTEMPTS: NonZeroU32 = NonZeroU32::new(600).expect("not zero");
 
+// What stands here of each key is its description in banjour.toml(5).
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Fragment {
+    /// Who is never banned: addresses, prefixes, host names such as `"office.example"`, and files with one of these per line.
+    /// Loopback and the host's own addresses never are, listed or not.
     pub(super) ignore: Option<Vec<Entry>>,
+    /// `true`: nor are private networks, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, `fc00::/7` and link-local.
     pub(super) ignore_private: Option<bool>,
+    /// How much of an IPv4 address is one client, and is banned as one: 32 or 24.
     pub(super) ipv4_prefix: Option<Ipv4Prefix>,
+    /// The same for IPv6: 128, 64, 56 or 48. A customer has at least a /64.
     pub(super) ipv6_prefix: Option<Ipv6Prefix>,
+    /// Who keeps banned clients out: `"firewalld"`, `"nftables"` or `"iptables"` (with ipset); `"auto"`: firewalld while it
+    /// runs, else nftables, else iptables.
     pub(super) firewall: Option<Firewall>,
+    /// What a ban closes: the `"mail"` ports (25, 465, 587, 110, 995, 143, 993, 4190), or `"all"`. With firewalld, its policy
+    /// says it.
     pub(super) ports: Option<Ports>,
+    /// `true` tells banned clients that they are not let in, instead of nothing. With firewalld, its policy says it.
     pub(super) reject: Option<bool>,
+    /// `"enforce"`, or `"observe"`: every decision is told in the journal, and nobody is banned.
     pub(super) mode: Option<Mode>,
+    /// So long after a login, its user is a customer where it came from: failures under that name from there are a stale
+    /// password, up to `customer-attempts`.
     pub(super) trust_time: Option<Span>,
+    /// So many sources that fail for one account within `account-window`: it is under attack, and whoever fails for it, and is
+    /// no customer, is banned at once. 0: never.
     pub(super) account_sources: Option<Sources>,
+    /// The time for `account-sources`.
     pub(super) account_window: Option<Span>,
+    /// So many bans in one network (a /24; of IPv6 a /64, a /56, a /48) within `network-window`: all of it is banned. Never one
+    /// with somebody in it who is ignored or a customer. 0: never.
     pub(super) network_sources: Option<Sources>,
+    /// The time for `network-sources`.
     pub(super) network_window: Option<Span>,
+    /// The jails, each a table `[jail.NAME]`.
     #[serde(default)]
     pub(super) jail: BTreeMap<Name, JailFragment>,
 }
@@ -43,16 +65,27 @@ pub(super) struct Fragment {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct JailFragment {
+    /// `false` takes the jail out, and lifts its bans.
     pub(super) enabled: Option<bool>,
+    /// Whose evidence it counts: names of filters. A jail without any bans nobody by itself.
     pub(super) filters: Option<Vec<String>>,
+    /// As `mode` for all jails, which it stands above.
     pub(super) mode: Option<Mode>,
+    /// The failed login that brings the ban: 1 to 1000.
     pub(super) attempts: Option<Limit>,
+    /// The attempt of a customer under his own name that brings a ban after all: 1 to 1000.
     pub(super) customer_attempts: Option<Limit>,
+    /// In what time they must happen.
     pub(super) window: Option<Span>,
+    /// How long a first ban lasts.
     pub(super) ban_time: Option<Span>,
+    /// Each ban of a source lasts so many times as long as the one before: 1 to 100.
     pub(super) ban_time_factor: Option<Factor>,
+    /// None lasts longer than this.
     pub(super) ban_time_max: Option<Span>,
+    /// For each such time without a ban, one of those before is forgotten.
     pub(super) ban_time_decay: Option<Span>,
+    /// So many sources' attempts are remembered, in some 300 bytes each: 1000 to 2000000. More is a problem that you are told of.
     pub(super) max_sources: Option<MaxSources>,
 }
 

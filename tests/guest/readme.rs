@@ -1,6 +1,6 @@
 //! README.md and the pages in `doc`: what they tell people to type works as it stands there.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::agent::SOON;
 use crate::client::Service::Imap;
@@ -11,6 +11,7 @@ crate::cases![
     every_command_beside_fail2bans_works,
     the_examples_of_settings_are_accepted,
     the_example_in_python_tells_of_a_ban,
+    every_example_of_the_help_is_accepted,
 ];
 
 const FAIL2BAN: &str = include_str!("../../doc/fail2ban.md");
@@ -110,5 +111,34 @@ fn the_examples_of_settings_are_accepted(guest: &Guest) -> Result<()> {
     let line = "IMAP Error: Login failed for x from y against localhost from 192.0.2.7. AUTHENTICATE PLAIN: NO";
     let explained = guest.sh(&format!("banjour test --filter roundcube '{line}'"))?;
     ensure!(explained.contains("address = \"192.0.2.7\""), "{explained}");
+    Ok(())
+}
+
+/// Some find nothing to do here (exit code 1), but all are understood, and leave nothing behind.
+fn every_example_of_the_help_is_accepted(guest: &Guest) -> Result<()> {
+    let help = guest.sh("banjour --help")?;
+    let commands = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        // Long descriptions go on below themselves.
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|name| !name.is_empty());
+    for command in commands.filter(|command| *command != "help") {
+        let help = guest.sh(&format!("banjour {command} --help"))?;
+        let (_, examples) = help
+            .split_once("Examples:\n")
+            .with_context(|| format!("banjour {command} --help has no examples"))?;
+        for example in examples.lines().map(str::trim) {
+            let said = guest.run(&["timeout", "60", "sh", "-c", example])?;
+            ensure!(
+                said.code < 2,
+                "`{example}` exited with {}: {}",
+                said.code,
+                said.err
+            );
+        }
+    }
     Ok(())
 }
