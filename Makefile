@@ -1,11 +1,13 @@
 # make            build (release)
 # make install    put every file in its place: DESTDIR= for packages, PREFIX=/usr
 # make uninstall  remove them; /etc/banjour and /var/lib/banjour stay
+# make deb        a package for Debian 12 and later, in target/packages
+# make rpm        a package for Fedora and its kin, in the same place
 # make demo       see it work, in a guest that is gone afterwards
 # make test       all tests, those in guests too
 # make check      formatting, lints, documentation
 #
-# build, demo and test install the Debian packages that they need, and say so; INSTALL_DEPS=no refuses that.
+# build, deb, rpm, demo and test install the Debian packages and tools that they need, and say so; INSTALL_DEPS=no refuses that.
 
 DESTDIR =
 PREFIX = /usr
@@ -20,9 +22,14 @@ BIN = $(or $(CARGO_TARGET_DIR),target)/release
 ZSH_COMPLETIONS = share/zsh/$(if $(wildcard /etc/debian_version),vendor-completions,site-functions)
 
 export INSTALL_DEPS
-export PATH := $(PATH):$(HOME)/.cargo/bin
+# cargo-deb and cargo-generate-rpm may be in a place of ours, see tests/setup.
+export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/target/tools/bin
 
 manual = $(addprefix $(BIN)/manual/,banjour.1 banjourd.8 banjour.toml.5 org.banjour.Banjour1.5)
+# The packages' version, where they are put, and what is packed.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+PACKAGES = target/packages
+package = target/package
 binaries = $(BIN)/banjour $(BIN)/banjourd $(BIN)/banjour-netfilter
 prefix = $(DESTDIR)$(PREFIX)
 config = $(DESTDIR)/etc/banjour/banjour.toml
@@ -61,7 +68,7 @@ define files
 endef
 export files
 
-.PHONY: build install uninstall live demo test check
+.PHONY: build install uninstall live deb rpm demo test check
 
 build:
 	@tests/setup build
@@ -99,24 +106,41 @@ uninstall:
 	    for file in $$from; do rm -fv $(prefix)/$$to/$${file##*/}; done; \
 	done
 	@rmdir --ignore-fail-on-non-empty -p $(prefix)/lib/banjour/filters $(prefix)/libexec/banjour 2>/dev/null || true
-	@[ -n "$(DESTDIR)" ] || $(MAKE) --no-print-directory live
+	@[ -n "$(DESTDIR)" ] || $(MAKE) --no-print-directory live REMOVED=removed
 
 # What makes files that came or went known to the running system.
 live:
 	systemd-sysusers
-	[ ! -e $(PREFIX)/lib/tmpfiles.d/banjour.conf ] || systemd-tmpfiles --create $(PREFIX)/lib/tmpfiles.d/banjour.conf
-	systemctl daemon-reload
-	systemctl reload dbus
-	@# It looks at a rule when the file appears, which may be before it can read it.
-	systemctl try-restart polkit
-	journalctl --update-catalog
-	@firewall-cmd --quiet --state 2>/dev/null || exit 0; \
-	installed=$$([ -e $(PREFIX)/lib/firewalld/ipsets/banjour-ipv4.xml ] && echo yes); \
-	known=$$(firewall-cmd --get-ipsets | grep -qw banjour-ipv4 && echo yes); \
-	if [ "$$installed" = "$$known" ]; then exit; fi; \
-	echo "firewalld has to reload once for banjour's ipsets and policy; that drops rules which are not permanent."; \
-	if [ $(FIREWALLD_RELOAD) = no ]; then echo 'Run, when it suits you: firewall-cmd --reload'; \
-	else echo 'firewall-cmd --reload'; firewall-cmd --reload; fi
+	@. units/live; FIREWALLD_RELOAD=$(FIREWALLD_RELOAD) live $(REMOVED)
+
+# A directory with all that `make install` installs, and the scripts of a package.
+package/%: $(binaries) $(manual)
+	@tests/setup packages $*
+	@rm -rf $(package)
+	@$(MAKE) --no-print-directory --silent install DESTDIR=$(package)/files PREFIX=/usr \
+	    ZSH_COMPLETIONS=$(ZSH_COMPLETIONS) >/dev/null
+	@# Whoever has debugged here has programs with much to strip.
+	@strip $(package)/files/usr/bin/* $(package)/files/usr/libexec/banjour/*
+	@mkdir $(package)/scripts
+	@for script in units/$*/*; do \
+	    sed -e '/^#LIVE#$$/{' -e 'r units/live' -e 'd' -e '}' $$script >$(package)/scripts/$${script##*/}; \
+	done
+
+deb: package/deb
+	@printf 'banjour (%s) unstable; urgency=medium\n\n  * As released.\n\n -- %s  %s\n' $(VERSION)-1 \
+	    "$$(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)" "$$(date --rfc-email --reference=Cargo.toml)" >$(package)/changelog
+	@# Debian has that licence's text in a place of its own.
+	@sed '/^ *Apache License$$/,$$d' LICENSE >$(package)/license
+	@echo 'Apache License: see /usr/share/common-licenses/Apache-2.0' >>$(package)/license
+	@cargo-deb --quiet --no-build --no-strip $(DEB_FLAGS) --deb-version $(VERSION)-1 --output $(PACKAGES)/
+	@rm -r $(package)
+
+rpm: ZSH_COMPLETIONS = share/zsh/site-functions
+rpm: package/rpm
+	@mkdir -p $(PACKAGES)
+	@cargo-generate-rpm --auto-req $(CURDIR)/units/rpm-requires --set-metadata 'version = "$(VERSION)"' --output $(PACKAGES)/
+	@rm -r $(package)
+	@ls $(PACKAGES)/*.rpm
 
 demo: build
 	@tests/setup guests
@@ -125,6 +149,8 @@ demo: build
 test:
 	@tests/setup build
 	@tests/setup readers
+	@tests/setup packages deb
+	@tests/setup packages rpm
 	@tests/setup guests
 	$(CARGO) test --locked $(if $(sudo),--config 'target."cfg(all())".runner="sudo --preserve-env"')
 

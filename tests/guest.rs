@@ -41,6 +41,8 @@ mod kernel;
 mod latency;
 #[path = "guest/own.rs"]
 mod own;
+#[path = "guest/package.rs"]
+mod package;
 #[path = "guest/policy.rs"]
 mod policy;
 #[path = "guest/readme.rs"]
@@ -143,7 +145,7 @@ fn main() -> ExitCode {
     // A thread for each release, and the trials in turns: so both are always at work, and each case waits for no other's.
     arguments.test_threads.get_or_insert(RELEASES.len());
     let trials = Firewall::ALL.into_iter().flat_map(trials);
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    libtest_mimic::run(&arguments, trials.chain(package::trials()).collect()).exit_code()
 }
 
 /// All cases on guests with this firewall. Only they hold a guest, which so goes with the last of them.

@@ -43,9 +43,6 @@ pub(crate) const NO_DELAYS: &str = "
 const OTHER_SERVICE: &str = "systemd-run --quiet python3 -m http.server --bind :: 22";
 pub(crate) const OTHER_PORT: u16 = 22;
 
-/// Who installs: the first one may have to write the manual.
-static INSTALL: Mutex<()> = Mutex::new(());
-
 /// What a command did.
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -70,8 +67,21 @@ impl Guest {
     /// Boots a guest of a release, with a firewall, and installs banjour in it. It is gone with the value, or with this
     /// process.
     pub(crate) fn boot(release: &'static str, firewall: Firewall) -> Result<Self> {
+        let guest = Self::boot_without_banjour(release, firewall, "")?;
+        guest.install()?;
+        guest.set_up_services()?;
+        Ok(guest)
+    }
+
+    /// The same without banjour, and with more in its name than the one that has it.
+    pub(crate) fn boot_without_banjour(
+        release: &'static str,
+        firewall: Firewall,
+        more: &str,
+    ) -> Result<Self> {
         // Short enough for the name of a network interface.
-        let name = format!("{}{}{}", &release[..2], firewall as u8, std::process::id());
+        let id = std::process::id();
+        let name = format!("{}{}{more}{id}", &release[..2], firewall as u8);
         script(&["build", release])?;
         let mut guest = Self {
             attackers: Origin {
@@ -94,27 +104,22 @@ impl Guest {
         let leader = script(&["leader", &guest.name])?;
         guest.inside.namespace = Path::new("/proc").join(leader).join("ns/net");
         guest.set_up_firewall()?;
-        guest.install()?;
-        guest.sh(&format!("{NO_DELAYS}\n{OTHER_SERVICE}"))?;
-        guest.restart_dovecot()?;
         Ok(guest)
     }
 
+    /// Makes failures quick, and adds a service that is not for mail.
+    pub(crate) fn set_up_services(&self) -> Result<()> {
+        self.sh(&format!("{NO_DELAYS}\n{OTHER_SERVICE}"))?;
+        self.restart_dovecot()
+    }
+
+    /// Where its files are, out here.
+    pub(crate) fn root(&self) -> Result<PathBuf> {
+        Ok(script(&["root", &self.name])?.into())
+    }
+
     fn install(&self) -> Result<()> {
-        let programs = Path::new(env!("CARGO_BIN_EXE_banjourd"))
-            .parent()
-            .context("no directory")?;
-        let _turn = INSTALL.lock().unwrap_or_else(PoisonError::into_inner);
-        let installed = Command::new("make")
-            .args(["--silent", "-C", env!("CARGO_MANIFEST_DIR"), "install"])
-            .arg(format!("DESTDIR={}", script(&["root", &self.name])?))
-            .arg(format!("BIN={}", programs.display()))
-            // `make test` is not to change what this one does.
-            .env_remove("MAKEFLAGS")
-            .output()
-            .context("make install")?;
-        let said = String::from_utf8_lossy(&installed.stderr);
-        ensure!(installed.status.success(), "make install: {said}");
+        make(&["install", &format!("DESTDIR={}", self.root()?.display())])?;
         self.sh(AFTER_INSTALL).with_context(|| self.report())?;
         Ok(())
     }
@@ -252,6 +257,27 @@ pub(crate) fn at_once<T: Sync>(all: &[T], each: impl Fn(&T) -> Result<()> + Sync
             .into_iter()
             .try_for_each(|one| one.join().expect("a case's threads do not panic"))
     })
+}
+
+/// `make`, with the programs that are tested; one at a time, since the first one may have to write the manual.
+pub(crate) fn make(arguments: &[&str]) -> Result<()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let programs = Path::new(env!("CARGO_BIN_EXE_banjourd")).parent();
+    let making = Command::new("make")
+        .args(["--silent", "-C", env!("CARGO_MANIFEST_DIR")])
+        .arg(format!(
+            "BIN={}",
+            programs.context("no directory")?.display()
+        ))
+        .args(arguments)
+        // `make test` is not to change what this one does.
+        .env_remove("MAKEFLAGS")
+        .output()
+        .context("make")?;
+    let said = String::from_utf8_lossy(&making.stderr);
+    ensure!(making.status.success(), "make {arguments:?}: {said}");
+    Ok(())
 }
 
 /// The guest script, which must succeed.
