@@ -210,7 +210,7 @@ fn properties_tell_how_things_are() {
 
     // An ordinary client asks for all at once.
     for (path, interface, count) in [
-        (PATH, MANAGER, 7),
+        (PATH, MANAGER, 8),
         (
             "/org/banjour/Banjour1/jail/dovecot",
             "org.banjour.Banjour1.Jail",
