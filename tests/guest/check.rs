@@ -49,20 +49,18 @@ impl Checked {
 
     /// What is to be done about the thing to do whose line has `part` in it.
     fn to_do(&self, part: &str) -> Option<String> {
-        let findings = self.report["findings"].as_array()?;
-        let is_it = |finding: &&Value| {
-            finding["level"] == "to-do"
-                && finding["what"].as_str().is_some_and(|w| w.contains(part))
-        };
-        let finding = findings.iter().find(is_it)?;
+        let finding = self.find("to-do", part)?;
         Some(finding["action"].as_str().unwrap_or_default().to_owned())
     }
 
     fn says(&self, level: &str, part: &str) -> bool {
-        let findings = self.report["findings"].as_array().into_iter().flatten();
-        findings.into_iter().any(|finding| {
-            finding["level"] == level && finding["what"].as_str().is_some_and(|w| w.contains(part))
-        })
+        self.find(level, part).is_some()
+    }
+
+    fn find(&self, level: &str, part: &str) -> Option<&Value> {
+        let has_part = |what: &Value| what.as_str().is_some_and(|what| what.contains(part));
+        let mut findings = self.report["findings"].as_array()?.iter();
+        findings.find(|finding| finding["level"] == level && has_part(&finding["what"]))
     }
 }
 
@@ -393,19 +391,16 @@ fn check_compares_the_kernel_with_the_bans(guest: &Guest) -> Result<()> {
         guest.ban(&source.to_string())?;
         guest.expect_closed(source)?;
     }
-    let firewall = guest.firewall.name();
-    let mut checked = Checked::of(guest)?;
-    wait_for("a fine report", SOON, || {
-        checked = Checked::of(guest)?;
-        Ok(checked.says("fine", "the kernel keeps out who is banned (")
-            && checked.says(
-                "fine",
-                "a ban closes all ports that the mail servers listen on",
-            )
-            && checked.says("fine", &format!("{firewall} keeps banned sources out")))
-    })
-    .with_context(|| format!("{:#}", checked.report))?;
-    guest.unban(&sources[0].to_string())?;
-    guest.unban(&sources[1].to_string())?;
+    let checked = Checked::of(guest)?;
+    for part in [
+        &format!("{} keeps banned sources out", guest.firewall.name()),
+        "the kernel keeps out who is banned (",
+        "a ban closes all ports that the mail servers listen on",
+    ] {
+        ensure!(checked.says("fine", part), "{part}: {:#}", checked.report);
+    }
+    for source in sources {
+        guest.unban(&source.to_string())?;
+    }
     Ok(())
 }
