@@ -87,6 +87,12 @@ impl Guest {
         .with_context(|| format!("{:#}", checked.report))
     }
 
+    /// Fails unless the agent has this problem in time.
+    fn agent_tells(&self, part: &str, limit: Duration) -> Result<()> {
+        let told = |problem: &String| problem.contains(part);
+        wait_for(part, limit, || Ok(self.problems()?.iter().any(told)))
+    }
+
     /// A journal, and an agent, that know of nothing before.
     fn forget(&self) -> Result<()> {
         self.sh(FORGET)?;
@@ -200,12 +206,7 @@ fn check_finds_a_renamed_unit_and_tells_how_to_read_it(guest: &Guest) -> Result<
          systemctl daemon-reload; systemctl stop dovecot; systemctl start mail-access"
     ))?;
     let action = guest.check_finds("Dovecot runs in mail-access.service, which no filter reads")?;
-    wait_for("the agent's problem", UNITS_SETTLE, || {
-        let problems = guest.problems()?;
-        Ok(problems
-            .iter()
-            .any(|problem| problem.contains("\"mail-access.service\"")))
-    })?;
+    guest.agent_tells("\"mail-access.service\"", UNITS_SETTLE)?;
     guest.sh(&action)?;
     // The agent itself says so half a minute later.
     guest.check_is_over("which no filter reads: nobody")?;
@@ -231,12 +232,7 @@ fn check_finds_lines_that_journald_drops_and_tells_how_to_have_them(guest: &Gues
     )?;
     guest.sh("systemctl restart systemd-journald")?;
     guest.dovecot_says("imap-login: nothing in particular ", 500, 3)?;
-    wait_for("the agent's problem", SOON, || {
-        let problems = guest.problems()?;
-        Ok(problems
-            .iter()
-            .any(|p| p.contains("journald has dropped lines of \"dovecot.service\"")))
-    })?;
+    guest.agent_tells("journald has dropped lines of \"dovecot.service\"", SOON)?;
     let action = guest.check_finds("lines of dovecot.service in the last day")?;
     guest.sh(&action)?;
     guest.check_is_over("lines of dovecot.service in the last day")?;
@@ -255,12 +251,7 @@ fn check_finds_failures_that_no_filter_knows(guest: &Guest) -> Result<()> {
     let _undo = guest.undo(FORGET);
     guest.dovecot_says("imap-login: Refused: login denied: rip=198.18.0.", 30, 0)?;
     guest.check_finds("30 lines look like failed logins and are known to no filter")?;
-    wait_for("the agent's problem", SOON, || {
-        let problems = guest.problems()?;
-        Ok(problems
-            .iter()
-            .any(|problem| problem.contains("known to no filter")))
-    })
+    guest.agent_tells("known to no filter", SOON)
 }
 
 /// firewalld does not notice. That of Debian 13 owns its table: nobody else can take it out.
