@@ -7,7 +7,9 @@ mod check;
 mod complete;
 mod import;
 mod list;
+mod recorded;
 mod replay;
+mod report;
 mod status;
 mod test;
 mod text;
@@ -56,6 +58,8 @@ enum Command {
     Import(import::Arguments),
     /// Tell what the configuration would have done with a journal, and change nothing
     Replay(replay::Arguments),
+    /// Tell what attacks there were in a time and what became of them, on the terminal or as a page to print
+    Report(report::Arguments),
     /// Show what filters make of messages, and where the nearest pattern stops
     Test(test::Arguments),
 }
@@ -146,6 +150,7 @@ async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(arguments) => check::run(&arguments).await,
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Import(arguments) => import::run(&arguments).await,
         Command::Status(arguments) => {

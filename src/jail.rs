@@ -303,6 +303,17 @@ impl Jail {
         busiest.map(|(_, last, source)| (source, last)).collect()
     }
 
+    /// All attempts of customers or of strangers that count towards bans, with their times, by source. What is a counter's
+    /// are all that there were.
+    pub fn counted(
+        &self,
+        standing: Standing,
+    ) -> impl Iterator<Item = (Source, impl Iterator<Item = (Timestamp, u32)>)> {
+        self.records[standing as usize]
+            .iter()
+            .map(|(source, record)| (*source, record.recent.iter()))
+    }
+
     /// How many sources have attempts in the window that ends `now`.
     #[must_use]
     pub fn currently_failed(&self, now: Timestamp) -> usize {

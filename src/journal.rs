@@ -23,7 +23,7 @@ pub use damage::Missed;
 pub use entries::{Entries, Error, Line, Place};
 use overlooked::Lookout;
 pub use overlooked::{Overlooked, Suppressed, extent, is_read, last_written, suppressed};
-pub use own::{Told, read_own, read_story};
+pub use own::{Act, Own, OwnEntry, Told, read_own, read_story};
 
 /// After evidence, more is likely: an attacker is at work. For this long (Dovecot lets a guesser wait for up to 17 s) …
 const ALERT: Duration = Duration::from_secs(20);

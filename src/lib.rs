@@ -24,4 +24,5 @@ pub mod log; // our own journal entries
 pub mod bus; // D-Bus: what others see and ask for
 pub mod polkit; // who may ask for it
 pub mod replay; // what a configuration would have done with a journal
+pub mod report; // what a journal tells of attempts and bans, summed up
 pub mod cli; // the command `banjour`, a client of `bus`

@@ -10,6 +10,8 @@ mod attempts;
 mod backend;
 #[path = "agent/bounds.rs"]
 mod bounds;
+#[path = "agent/browser.rs"]
+mod browser;
 #[path = "agent/bus.rs"]
 mod bus;
 #[path = "agent/check.rs"]
@@ -58,6 +60,8 @@ mod polkit;
 mod reader;
 #[path = "agent/replay.rs"]
 mod replay;
+#[path = "agent/report.rs"]
+mod report;
 #[path = "agent/resolved.rs"]
 mod resolved;
 #[path = "agent/restart.rs"]

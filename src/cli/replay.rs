@@ -1,17 +1,10 @@
 //! `banjour replay`
 
-use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
-
-use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Failure, text, when};
-use crate::agent::Options;
-use crate::config::Config;
-use crate::ignore;
-use crate::journal::{Entries, Place};
+use super::{Failure, recorded, text, when};
+use crate::journal::Entries;
 use crate::replay::{self, Findings};
 
 /// Lines that nothing matched are shown up to this many, the most frequent first.
@@ -27,21 +20,14 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Read the journal files in this directory [default: this host's journal]
-    #[arg(long, value_name = "DIRECTORY", conflicts_with = "file")]
-    directory: Option<PathBuf>,
-    /// Read this journal file
-    #[arg(long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    #[command(flatten)]
+    recorded: recorded::Which,
     /// Begin here: "2026-11-01", "2026-11-01 12:00", "yesterday", "-2h"
     #[arg(long, value_name = "TIME", value_parser = when::parse, allow_hyphen_values = true)]
     since: Option<Timestamp>,
     /// End here
     #[arg(long, value_name = "TIME", value_parser = when::parse, allow_hyphen_values = true)]
     until: Option<Timestamp>,
-    /// Try this file in the place of the host's settings
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
     /// Answer with a JSON object
     #[arg(long)]
     json: bool,
@@ -49,60 +35,27 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let refused = |error: &dyn std::fmt::Display| Failure::Refused(error.to_string());
-    let root = Path::new("/");
-    let config = match &arguments.config {
-        Some(file) => Config::try_file(root, file),
-        None => Config::load(root),
-    }
-    .map_err(|e| refused(&e))?;
-    let place = match (&arguments.directory, &arguments.file) {
-        (Some(directory), _) => Place::Directory(directory.clone()),
-        (None, Some(file)) => Place::File(file.clone()),
-        (None, None) => Place::Root(root.to_owned()),
-    };
-    // The addresses of another host are not ours.
-    let this_host = matches!(place, Place::Root(_));
-    let (ignored, missing) = ignore::now(
-        config.ignore.clone(),
-        root,
-        &Options::state_directory(),
-        this_host,
-    );
-    for missing in missing {
-        eprintln!("banjour: ignore: {missing}");
-    }
+    let recorded::Recorded {
+        place,
+        config,
+        ignored,
+    } = arguments.recorded.prepare()?;
     let from = arguments.since.unwrap_or(Timestamp::UNIX_EPOCH);
     let mut entries = Entries::open(&place, &config.filters, from).map_err(|e| refused(&e))?;
-    let bar = progress_bar();
+    let progress = recorded::Progress::begin();
     let findings = replay::run(
         &mut entries,
         &config,
         &ignored,
         arguments.until,
-        |count, at| {
-            bar.set_position(count);
-            bar.set_message(at.strftime("%Y-%m-%d %H:%M").to_string());
-        },
+        |count, at| progress.show(count, at),
     )
     .map_err(|e| refused(&e))?;
-    bar.finish_and_clear();
+    progress.end();
     if arguments.json {
         return text::print_json(&as_json(&findings));
     }
     text::print(&as_text(&findings))
-}
-
-fn progress_bar() -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) =
-        ProgressStyle::with_template("{spinner} {human_pos} entries, at {msg} ({elapsed})")
-    {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn usec(at: Timestamp) -> i64 {

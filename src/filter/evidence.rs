@@ -45,6 +45,10 @@ pub struct Evidence {
     pub session: Option<String>,
     /// A hash of the password that was given, if the server tells it: the same one again is no new guess.
     pub password: Option<String>,
+    /// What the client wanted to use: `imap`, `smtp`. The programs that talk to clients tell.
+    pub service: Option<String>,
+    /// The SASL mechanism, as the client wrote it.
+    pub method: Option<String>,
     /// What became of the login.
     pub outcome: Outcome,
 }

@@ -20,6 +20,9 @@ const MAX_USER: usize = 64;
 /// A session's name is cut to this many characters; Dovecot's has 16.
 const MAX_SESSION: usize = 40;
 
+/// A SASL mechanism's name has no more characters (RFC 4422), a service's none.
+const MAX_METHOD: usize = 20;
+
 /// A hash has no more characters than SHA-1 in hexadecimal.
 const MAX_HASH: usize = 40;
 
@@ -36,9 +39,10 @@ const MAX_ATTEMPTS: u32 = 1000;
 /// A regular expression does not grow beyond this many bytes by its parts.
 const MAX_REGEX: usize = 64 * 1024;
 
-/// The captures that a pattern may have. `method` is for people who read (`banjour test`).
-const CAPTURES: [&str; 9] = [
-    "address", "attempts", "back", "begun", "method", "password", "session", "unknown", "user",
+/// The captures that a pattern may have. `method` and `service` are for people who read (`banjour test`, `banjour report`).
+const CAPTURES: [&str; 10] = [
+    "address", "attempts", "back", "begun", "method", "password", "service", "session", "unknown",
+    "user",
 ];
 
 /// A pattern as it stands in a filter's file.
@@ -50,6 +54,8 @@ pub(super) struct PatternFile {
     #[serde(default)]
     unsure: bool,
     explains: Option<Span>,
+    /// What the client wanted to use, where no capture tells: this program serves nothing else.
+    service: Option<String>,
     pub(super) regex: String,
 }
 
@@ -78,6 +84,7 @@ pub(super) struct Pattern {
     pub(super) kind: Kind,
     unsure: bool,
     explains: Duration,
+    service: Option<String>,
 }
 
 impl PatternFile {
@@ -172,6 +179,7 @@ impl Pattern {
             kind: file.kind,
             unsure: file.unsure,
             explains: file.explains.map_or(EXPLAINS, |span| span.0),
+            service: file.service.clone(),
         })
     }
 
@@ -201,6 +209,9 @@ impl Pattern {
             user: readable_text(&captures, "user", MAX_USER),
             session: readable_text(&captures, "session", MAX_SESSION),
             password: readable_text(&captures, "password", MAX_HASH),
+            service: readable_text(&captures, "service", MAX_METHOD)
+                .or_else(|| self.service.clone()),
+            method: readable_text(&captures, "method", MAX_METHOD),
             outcome,
         }))
     }

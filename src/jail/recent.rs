@@ -19,8 +19,15 @@ impl Recent {
     }
 
     pub(super) fn first(&self) -> Option<Timestamp> {
-        let (first, _) = self.attempts.first()?;
-        Timestamp::from_microsecond(*first).ok()
+        self.iter().next().map(|(at, _)| at)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Timestamp, u32)> {
+        let time = |(at, count): &(i64, u32)| {
+            let at = Timestamp::from_microsecond(*at).ok()?;
+            Some((at, *count))
+        };
+        self.attempts.iter().filter_map(time)
     }
 
     pub(super) fn last(&self) -> Option<Timestamp> {

@@ -40,6 +40,8 @@ fn evidence(minute: i64, source: &str, outcome: Outcome) -> Evidence {
         user: Some(format!("user{minute}")),
         session: None,
         password: None,
+        service: None,
+        method: None,
         outcome,
     }
 }

@@ -297,6 +297,14 @@ impl<'a> Entries<'a> {
         })
     }
 
+    /// The host that this entry comes from (`_HOSTNAME`).
+    ///
+    /// # Errors
+    /// libsystemd's.
+    pub fn hostname(&mut self) -> Result<Option<String>, Error> {
+        self.text(c"_HOSTNAME")
+    }
+
     fn text(&mut self, field: &CStr) -> Result<Option<String>, Error> {
         let field = self.journal.get_data(field)?;
         let value = field.as_ref().and_then(JournalEntryField::value);

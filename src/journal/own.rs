@@ -1,4 +1,5 @@
-//! What the agent itself has told the journal of bans: with it, bans outlive a state that is lost.
+//! What the agent itself has told the journal of its decisions: with it, bans outlive a state that is lost, and reports
+//! tell of what was.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -10,9 +11,10 @@ use systemd::journal::Journal;
 
 use super::entries::{Error, Place, open, time};
 use crate::ban::{Attempts, Ban, Bans, Cause, JailName, MAX_BANS};
+use crate::jail::usec;
 use crate::source::Source;
 
-/// journald says of whom an entry is (systemd.journal-fields(7)): of the agent's unit, and its user.
+/// journald says of whom an entry is (systemd.journal-fields(7)): of the agent's unit.
 const UNIT: (&str, &str) = ("_SYSTEMD_UNIT", "banjour.service");
 
 /// What the journal tells of bans.
@@ -24,44 +26,146 @@ pub struct Told {
     pub pardoned: BTreeMap<(Source, JailName), Timestamp>,
 }
 
+/// What an entry of the agent's tells of (`BANJOUR_ACTION`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// A source was banned.
+    Ban,
+    /// A ban has ended.
+    Unban,
+    /// A ban was not made, since its source is never banned.
+    BanIgnored,
+    /// A ban was not made, since its jail only observes.
+    Observe,
+    /// An account is under attack.
+    AccountUnderAttack,
+}
+
+/// An entry of the agent's; what it does not tell is `None`.
+#[derive(Clone, Debug)]
+pub struct OwnEntry {
+    /// Its time.
+    pub at: Timestamp,
+    /// `BANJOUR_ACTION`
+    pub act: Act,
+    /// `BANJOUR_SOURCE`
+    pub source: Option<Source>,
+    /// `BANJOUR_JAIL`
+    pub jail: Option<JailName>,
+    /// `BANJOUR_UNTIL`
+    pub until: Option<Timestamp>,
+    /// `BANJOUR_ATTEMPTS`: how many led to it.
+    pub attempts: Option<u32>,
+    /// `BANJOUR_REASON`: why a ban has ended.
+    pub reason: Option<String>,
+    /// `BANJOUR_USER`: an attacker's text, without control characters.
+    pub user: Option<String>,
+}
+
+/// The agent's own entries, in the journal's order.
+pub struct Own(Journal);
+
+impl Act {
+    const ALL: [Self; 5] = [
+        Self::Ban,
+        Self::Unban,
+        Self::BanIgnored,
+        Self::Observe,
+        Self::AccountUnderAttack,
+    ];
+
+    /// As it stands in the journal.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ban => "ban",
+            Self::Unban => "unban",
+            Self::BanIgnored => "ban-ignored",
+            Self::Observe => "observe",
+            Self::AccountUnderAttack => "account-under-attack",
+        }
+    }
+}
+
+impl Own {
+    /// Opens the journal before the first entry of these kinds at `from` or later; `uid`: written by this user.
+    ///
+    /// # Errors
+    /// When there is nothing to read.
+    pub fn open(
+        place: &Place,
+        uid: Option<Uid>,
+        acts: &[Act],
+        from: Timestamp,
+    ) -> Result<Self, Error> {
+        let mut journal = open(place)?;
+        journal.match_add(UNIT.0, UNIT.1)?;
+        if let Some(uid) = uid {
+            journal.match_add("_UID", uid.to_string())?;
+        }
+        for act in acts {
+            journal.match_add("BANJOUR_ACTION", act.name())?;
+        }
+        journal.seek_realtime_usec(usec(from))?;
+        Ok(Self(journal))
+    }
+
+    /// The next entry; `None` when there is none. What is damaged is passed over.
+    ///
+    /// # Errors
+    /// libsystemd's.
+    pub fn advance(&mut self) -> Result<Option<OwnEntry>, Error> {
+        while self.0.next()? > 0 {
+            let at = time(&self.0)?;
+            let mut text = |field: &CStr| text(&mut self.0, field);
+            let action = text(c"BANJOUR_ACTION");
+            let act = Act::ALL
+                .into_iter()
+                .find(|act| action.as_deref() == Some(act.name()));
+            let Some(act) = act else { continue };
+            let until = text(c"BANJOUR_UNTIL").and_then(|until| until.parse().ok());
+            return Ok(Some(OwnEntry {
+                at,
+                act,
+                source: text(c"BANJOUR_SOURCE").and_then(|source| source.parse().ok()),
+                jail: text(c"BANJOUR_JAIL").map(JailName::from),
+                until: until.and_then(|until| Timestamp::from_microsecond(until).ok()),
+                attempts: text(c"BANJOUR_ATTEMPTS").and_then(|count| count.parse().ok()),
+                reason: text(c"BANJOUR_REASON"),
+                user: text(c"BANJOUR_USER"),
+            }));
+        }
+        Ok(None)
+    }
+}
+
 /// Reads all that the agent has told of bans, up to now.
 ///
 /// # Errors
 /// When there is nothing to read.
 pub fn read_own(place: &Place) -> Result<Told, Error> {
-    let mut journal = open(place)?;
-    journal.match_add(UNIT.0, UNIT.1)?;
-    journal.match_add("_UID", Uid::effective().to_string())?;
-    journal.match_add("BANJOUR_ACTION", "ban")?;
-    journal.match_add("BANJOUR_ACTION", "unban")?;
-    journal.seek_head()?;
+    let uid = Some(Uid::effective());
+    let acts = [Act::Ban, Act::Unban];
+    let mut own = Own::open(place, uid, &acts, Timestamp::UNIX_EPOCH)?;
     let mut told = Told::default();
-    while journal.next()? > 0 {
-        told.hear(&mut journal)?;
+    while let Some(entry) = own.advance()? {
+        told.hear(entry);
     }
     told.bans.expire(Timestamp::now());
     Ok(told)
 }
 
 impl Told {
-    /// Takes in an entry; one that is damaged tells nothing.
-    fn hear(&mut self, journal: &mut Journal) -> Result<(), Error> {
-        let at = time(journal)?;
-        let mut text = |field: &CStr| text(journal, field);
-        let source = text(c"BANJOUR_SOURCE").and_then(|source| source.parse().ok());
-        let jail = text(c"BANJOUR_JAIL").map(JailName::from);
-        let (Some(source), Some(jail)) = (source, jail) else {
-            return Ok(());
+    fn hear(&mut self, entry: OwnEntry) {
+        let at = entry.at;
+        let (Some(source), Some(jail)) = (entry.source, entry.jail) else {
+            return;
         };
         self.bans.expire(at);
-        if text(c"BANJOUR_ACTION").as_deref() == Some("ban") {
-            let until = text(c"BANJOUR_UNTIL").and_then(|until| until.parse().ok());
-            let until = until.and_then(|until| Timestamp::from_microsecond(until).ok());
-            if let Some(until) = until {
+        if entry.act == Act::Ban {
+            if let Some(until) = entry.until {
                 self.pardoned.remove(&(source, Arc::clone(&jail)));
-                let count = text(c"BANJOUR_ATTEMPTS").and_then(|count| count.parse().ok());
-                let users: Vec<Arc<str>> =
-                    text(c"BANJOUR_USER").map(Arc::from).into_iter().collect();
+                let users: Vec<Arc<str>> = entry.user.map(Arc::from).into_iter().collect();
                 let attempts = |count| {
                     let (first, users) = (at, users);
                     Cause::Attempts(Arc::new(Attempts {
@@ -75,17 +179,16 @@ impl Told {
                     jail,
                     since: at,
                     until,
-                    cause: count.map_or(Cause::Order, attempts),
+                    cause: entry.attempts.map_or(Cause::Order, attempts),
                 });
             }
-            return Ok(());
+            return;
         }
         self.bans.remove(source, Some(&jail));
-        let pardoned = text(c"BANJOUR_REASON").as_deref() == Some("unbanned");
+        let pardoned = entry.reason.as_deref() == Some("unbanned");
         if pardoned && self.pardoned.len() < MAX_BANS {
             self.pardoned.insert((source, jail), at);
         }
-        Ok(())
     }
 }
 

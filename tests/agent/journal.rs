@@ -14,7 +14,7 @@ use crate::host::until;
 const JOURNAL_REMOTE: &str = "/lib/systemd/systemd-journal-remote";
 /// The file that is written to, in the journal's directory.
 const FILE: &str = "system.journal";
-const MACHINE: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const MACHINE: &str = "0123456789abcdef0123456789abcdef";
 /// What lies before the text of a field that is in the file: how many entries have it, and which (`JOURNAL_FILE_FORMAT`).
 const DATA_HEADER: usize = 64;
 const BOOT: &str = "fedcba9876543210fedcba9876543210";
@@ -81,6 +81,11 @@ impl Journal {
 
     /// The same, on a host that has another machine id than others in these tests (`machine-id(5)`), beside their files.
     pub(crate) fn begin_as(root: &Path, machine: &str) -> Self {
+        Self::begin_at(root, machine, now() - 24 * 3_600_000_000)
+    }
+
+    /// The same, with an entry of this time.
+    pub(crate) fn begin_at(root: &Path, machine: &str, long_ago: u64) -> Self {
         let directory = root.join("var/log/journal").join(machine);
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join(FILE);
@@ -91,7 +96,6 @@ impl Journal {
             ahead: Cell::default(),
             archived: Cell::default(),
         };
-        let long_ago = now() - 24 * 3_600_000_000;
         journal.write_at(long_ago, &Entry::of("init.scope", 0, "a journal begins"));
         until("the journal's file is there", || {
             file.exists().then_some(())

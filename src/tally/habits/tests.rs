@@ -37,6 +37,8 @@ impl Story {
             user: Some(user.to_owned()),
             session: (!session.is_empty()).then(|| session.to_owned()),
             password: None,
+            service: None,
+            method: None,
             outcome,
         }
     }
