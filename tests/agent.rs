@@ -72,3 +72,5 @@ mod rights;
 mod settings;
 #[path = "agent/trouble.rs"]
 mod trouble;
+#[path = "agent/week.rs"]
+mod week;

@@ -81,14 +81,7 @@ fn read(
         ignored,
     } = arguments.prepare()?;
     let mut entries = Entries::open(&place, &config.filters, since).map_err(refused)?;
-    let acts = [
-        Act::Ban,
-        Act::Unban,
-        Act::BanIgnored,
-        Act::Observe,
-        Act::AccountUnderAttack,
-    ];
-    let mut own = Own::open(&place, None, &acts, since).map_err(refused)?;
+    let mut own = Own::open(&place, None, &Act::ALL, since).map_err(refused)?;
     let progress = recorded::Progress::begin();
     let report = report::run(
         &mut entries,

@@ -66,7 +66,8 @@ pub struct OwnEntry {
 pub struct Own(Journal);
 
 impl Act {
-    const ALL: [Self; 5] = [
+    /// All of them.
+    pub const ALL: [Self; 5] = [
         Self::Ban,
         Self::Unban,
         Self::BanIgnored,

@@ -24,12 +24,14 @@ struct Panel<'a> {
     width: f64,
     height: f64,
     top: f64,
+    /// How fine the scale is.
+    parts: u64,
 }
 
 impl Panel<'_> {
     fn draw(&self) -> Markup {
         let most = self.numbers.iter().copied().max().unwrap_or(0);
-        let ticks = ticks(most);
+        let ticks = ticks(most, self.parts);
         let scale = ticks.last().copied().unwrap_or(1).max(1);
         let (top, bottom) = (self.top + ABOVE, self.top + ABOVE + self.height);
         let y = |value: u64| bottom - self.height * ratio(value, scale);
@@ -80,7 +82,7 @@ pub(super) fn over_time(axis: &Axis, zone: &TimeZone) -> Markup {
     let second = ABOVE + ATTEMPTS + 16.0;
     let bottom = second + ABOVE + BANS;
     let slot = (WIDTH - LEFT) / ratio(axis.bars.len() as u64, 1);
-    let panel = |class, title, numbers, height, top| Panel {
+    let panel = |class, title, numbers, height, top, parts| Panel {
         class,
         title,
         numbers,
@@ -88,12 +90,13 @@ pub(super) fn over_time(axis: &Axis, zone: &TimeZone) -> Markup {
         width: WIDTH,
         height,
         top,
+        parts,
     };
     let (of_attempts, of_bans) = (format!("Attempts per {step}"), format!("Bans per {step}"));
     html! {
         svg.wide viewBox={ "0 0 " (px(WIDTH)) " " (px(bottom + BELOW)) } role="img" aria-label="Attempts and bans over time" {
-            (panel("attempts", of_attempts.as_str(), &attempts, ATTEMPTS, 0.0).draw())
-            (panel("bans", of_bans.as_str(), &bans, BANS, second).draw())
+            (panel("attempts", of_attempts.as_str(), &attempts, ATTEMPTS, 0.0, 5).draw())
+            (panel("bans", of_bans.as_str(), &bans, BANS, second, 3).draw())
             @for (index, label) in labels(axis, zone) {
                 line.axis x1=(px(LEFT + slot * ratio(index, 1))) x2=(px(LEFT + slot * ratio(index, 1))) y1=(px(bottom)) y2=(px(bottom + 5.0)) {}
                 text.scale x=(px(LEFT + slot * ratio(index, 1) + 3.0)) y=(px(bottom + 17.0)) { (label) }
@@ -156,6 +159,7 @@ pub(super) fn hours(hours: &[(u64, u64); 24]) -> Markup {
         width: WIDTH,
         height: HEIGHT,
         top: 0.0,
+        parts: 5,
     };
     html! {
         svg viewBox={ "0 0 " (px(WIDTH)) " " (px(bottom + BELOW)) } role="img" aria-label="Attempts by the hour of the day" {
@@ -186,7 +190,7 @@ pub(super) fn across(class: &str, title: &str, rows: &[(String, u64)], shares: b
                 rect class=(class) x=(px(NAMES)) y=(px(y + 3.0)) width=(px(length(*value).max(if *value > 0 { 1.5 } else { 0.0 }))) height=(px(ROW - 8.0)) {}
                 text.value x=(px(NAMES + length(*value) + 7.0)) y=(px(y + 14.0)) {
                     (number(*value))
-                    @if shares { tspan.share { "  " (percent(*value, all)) } }
+                    @if shares { tspan.share dx="8" { (percent(*value, all)) } }
                 }
             }
         }
@@ -202,14 +206,18 @@ pub(super) fn cell(value: u64, most: u64) -> Markup {
     }
 }
 
-/// Round numbers from nothing up to the most, or a little more.
-fn ticks(most: u64) -> Vec<u64> {
-    const PARTS: u64 = 4;
-    let rough = most.div_ceil(PARTS).max(1);
-    let mut steps = (0..=19)
-        .map(|power| 10_u64.pow(power))
-        .flat_map(|power| [power, power.saturating_mul(2), power.saturating_mul(5)]);
-    let step = steps.find(|step| *step >= rough).unwrap_or(u64::MAX);
+/// Round numbers from nothing up to the most, or a little more, in so many parts or fewer.
+fn ticks(most: u64, parts: u64) -> Vec<u64> {
+    let rough = most.div_ceil(parts).max(1);
+    let round = |power: u64| {
+        let quarter = power.saturating_mul(5) / 2;
+        let quarter = (power >= 10).then_some(quarter);
+        let two = Some(power.saturating_mul(2));
+        [Some(power), two, quarter, Some(power.saturating_mul(5))]
+    };
+    let mut steps = (0..=19).map(|power| 10_u64.pow(power)).flat_map(round);
+    let step = steps.find_map(|step| step.filter(|step| *step >= rough));
+    let step = step.unwrap_or(u64::MAX);
     (0..=most.div_ceil(step).max(1))
         .map(|part| part.saturating_mul(step))
         .collect()
@@ -232,16 +240,17 @@ mod tests {
 
     #[test]
     fn scales_have_round_numbers() {
-        for (most, expected) in [
-            (0, vec![0, 1]),
-            (1, vec![0, 1]),
-            (4, vec![0, 1, 2, 3, 4]),
-            (7, vec![0, 2, 4, 6, 8]),
-            (99, vec![0, 50, 100]),
-            (1234, vec![0, 500, 1000, 1500]),
+        for (most, parts, expected) in [
+            (0, 5, vec![0, 1]),
+            (1, 5, vec![0, 1]),
+            (4, 5, vec![0, 1, 2, 3, 4]),
+            (7, 5, vec![0, 2, 4, 6, 8]),
+            (99, 3, vec![0, 50, 100]),
+            (105, 5, vec![0, 25, 50, 75, 100, 125]),
+            (1234, 5, vec![0, 250, 500, 750, 1000, 1250]),
         ] {
-            assert_eq!(ticks(most), expected, "{most}");
+            assert_eq!(ticks(most, parts), expected, "{most}");
         }
-        assert!(ticks(u64::MAX).len() < 12);
+        assert!(ticks(u64::MAX, 5).len() < 12);
     }
 }

@@ -14,7 +14,7 @@ const STYLE: &str = include_str!("page.css");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
 /// Rows of a table, …
-const ROWS: usize = 15;
+const ROWS: usize = 10;
 /// … and of bars.
 const BARS: usize = 8;
 
@@ -53,9 +53,11 @@ pub(super) fn show(report: &Report, zone: &TimeZone) -> String {
 
 fn body(report: &Report, zone: &TimeZone) -> Markup {
     let bans = &report.bans;
+    let longest = bans.lengths.iter().rposition(|bans| *bans > 0);
     let lengths: Vec<(String, u64)> = LENGTHS
         .iter()
         .zip(bans.lengths)
+        .take(longest.map_or(0, |longest| longest + 1))
         .map(|((_, name), bans)| ((*name).to_owned(), bans))
         .collect();
     let names = ["once", "twice", "3 times", "4 times", "more often"];
@@ -177,7 +179,7 @@ fn networks(report: &Report) -> Markup {
                 tr { th { "network" } th.n { "attempts" } th {} th.n { "sources" } th.n { "bans" } }
                 @for (network, sum) in rows {
                     tr {
-                        td.who { (network) }
+                        td.address { (network) }
                         td.n { (number(sum.attempts)) }
                         td.bar { (chart::cell(sum.attempts, most)) }
                         td.n { (number(sum.sources)) }
@@ -204,7 +206,7 @@ fn sources(report: &Report, zone: &TimeZone) -> Markup {
                 tr { th { "source" } th.n { "attempts" } th {} th.n { "names" } th.n { "bans" } th.n { "first" } th.n { "last" } }
                 @for guesser in rows {
                     tr {
-                        td.who { (guesser.source) }
+                        td.address { (guesser.source) }
                         td.n { (number(guesser.attempts)) }
                         td.bar { (chart::cell(guesser.attempts, most)) }
                         td.n { (number(guesser.names)) }
@@ -229,7 +231,7 @@ fn returners(report: &Report, zone: &TimeZone) -> Markup {
                     tr { th { "source" } th.n { "bans" } th.n { "first" } th.n { "last" } th.n { "the last one for" } }
                     @for (source, banned) in returners.iter().take(ROWS) {
                         tr {
-                            td.who { (source) }
+                            td.address { (source) }
                             td.n { (number(banned.bans)) }
                             td.n { (minute(banned.first, zone)) }
                             td.n { (minute(banned.last, zone)) }
@@ -251,7 +253,7 @@ fn logins(report: &Report, zone: &TimeZone) -> Markup {
                 tr { th { "source" } th { "account" } th.n { "logins" } th.n { "last" } }
                 @for login in report.logins.iter().take(ROWS) {
                     tr {
-                        td.who { (login.source) }
+                        td.address { (login.source) }
                         td.who { (name(&login.user)) }
                         td.n { (number(login.logins)) }
                         td.n { (minute(login.last, zone)) }

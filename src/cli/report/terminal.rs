@@ -4,9 +4,9 @@ use std::io::{self, IsTerminal};
 
 use jiff::tz::TimeZone;
 
-use super::words::{headline, len, minute, number, percent, period, remarks, shown, span};
+use super::words::{headline, minute, number, percent, period, remarks, shown, span};
 use crate::cli::text;
-use crate::report::{LENGTHS, Report};
+use crate::report::{Bar, LENGTHS, Report};
 
 /// Rows of a table.
 const ROWS: usize = 10;
@@ -68,41 +68,37 @@ fn wrapped(text: &str) -> String {
 
 /// Attempts and bans over time and by the hour, as bars of characters.
 fn pictures(report: &Report, zone: &TimeZone) -> String {
-    let bars = &report.axis.bars;
-    let attempts: Vec<u64> = bars.iter().map(|bar| bar.attempts).collect();
-    let bans: Vec<u64> = bars.iter().map(|bar| bar.bans).collect();
-    let most = |numbers: &[u64]| numbers.iter().copied().max().unwrap_or(0);
-    let mut out = format!("\nPER {}\n", report.axis.step_name().to_uppercase());
-    for (name, numbers) in [("attempts", &attempts), ("bans", &bans)] {
-        let line = format!(
-            "  {name:<9}{}  up to {}\n",
-            sparks(numbers, 1),
-            number(most(numbers))
-        );
-        out += &line;
-    }
-    let (from, to) = (bars.first(), bars.last());
-    if let (Some(from), Some(to)) = (from, to) {
-        let (from, to) = (minute(from.from, zone), minute(to.from, zone));
-        let width = bars.len().max(from.len() + to.len() + 1);
-        let gap = width - from.len() - to.len();
-        out += &format!("  {:<9}{from}{}{to}\n", "", " ".repeat(gap));
-    }
-    out += "\nPER HOUR OF THE DAY\n";
-    let attempts = report.hours.map(|(attempts, _)| attempts);
-    let bans = report.hours.map(|(_, bans)| bans);
-    for (name, numbers) in [("attempts", &attempts), ("bans", &bans)] {
-        let line = format!(
-            "  {name:<9}{}  up to {}\n",
-            sparks(numbers, 2),
-            number(most(numbers))
-        );
-        out += &line;
-    }
-    out + &format!(
-        "  {:<9}0           6           12          18        23\n",
-        ""
-    )
+    let columns = &report.axis.bars;
+    let over_time = [
+        columns.iter().map(|bar| bar.attempts).collect::<Vec<_>>(),
+        columns.iter().map(|bar| bar.bans).collect(),
+    ];
+    let by_hour = [
+        report.hours.iter().map(|hour| hour.0).collect(),
+        report.hours.iter().map(|hour| hour.1).collect(),
+    ];
+    let end = |bar: Option<&Bar>| bar.map_or_else(String::new, |bar| minute(bar.from, zone));
+    let (from, to) = (end(columns.first()), end(columns.last()));
+    let gap = columns.len().saturating_sub(from.len() + to.len()).max(1);
+    let scale = format!("{from}{}{to}", " ".repeat(gap));
+    let per = format!("PER {}", report.axis.step_name().to_uppercase());
+    let hours = "0           6           12          18        23";
+    picture(&per, &over_time, 1, &scale) + &picture("PER HOUR OF THE DAY", &by_hour, 2, hours)
+}
+
+/// Attempts and bans, each in a line, above their scale.
+fn picture(title: &str, numbers: &[Vec<u64>; 2], width: usize, scale: &str) -> String {
+    let line = |(name, numbers): (&str, &Vec<u64>)| {
+        let most = numbers.iter().copied().max().unwrap_or(0);
+        let sparks = sparks(numbers, width);
+        format!("  {name:<9}{sparks}  up to {}\n", number(most))
+    };
+    let lines: String = ["attempts", "bans"]
+        .into_iter()
+        .zip(numbers)
+        .map(line)
+        .collect();
+    format!("\n{title}\n{lines}  {:<9}{scale}\n", "")
 }
 
 /// A character, or two, for each number: its height in eighths of the highest. What is not nothing is seen.
@@ -318,5 +314,5 @@ fn logins(report: &Report, zone: &TimeZone) -> String {
         ["LOGGED IN THOUGH BANNED ONCE", "AS", "LOGINS", "LAST"],
         &rows,
     );
-    table + &more(rows.len(), len(&report.logins) as usize, "logins")
+    table + &more(rows.len(), report.logins.len(), "logins")
 }

@@ -38,7 +38,7 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "–".to_owned();
     }
-    match part * 100 / whole {
+    match (part * 200 + whole) / (2 * whole) {
         0 if part > 0 => "< 1 %".to_owned(),
         percent => format!("{percent} %"),
     }
@@ -50,6 +50,17 @@ pub(super) fn span(from: Timestamp, until: Timestamp) -> String {
     // Entries are written a moment after what they tell of.
     let seconds = u64::try_from(usec.saturating_add(500_000) / 1_000_000).unwrap_or(u64::MAX);
     text::span(seconds.saturating_mul(1_000_000))
+}
+
+/// A span of time, in words: `7 days`, `36 hours`.
+fn long_span(from: Timestamp, until: Timestamp) -> String {
+    let minutes = until.duration_since(from).as_secs().max(0).unsigned_abs() / 60;
+    match minutes {
+        0..=119 => some(minutes, "minute", "minutes"),
+        120..=2879 => some(minutes / 60, "hour", "hours"),
+        // A week in which the clock was changed is one all the same.
+        _ => some((minutes + 720) / 1440, "day", "days"),
+    }
 }
 
 /// A time without its date's year and its seconds, for tables.
@@ -69,7 +80,7 @@ pub(super) fn period(report: &Report, zone: &TimeZone) -> String {
 
 /// The report in a sentence.
 pub(super) fn headline(report: &Report) -> String {
-    let time = span(report.since, report.until);
+    let time = long_span(report.since, report.until);
     if report.entries == 0 {
         return format!(
             "No entry of the mail units in these {time}: is this the right journal, and the right time (--since)?"
@@ -129,7 +140,7 @@ pub(super) fn remarks(report: &Report, zone: &TimeZone) -> Vec<String> {
         && peak.attempts > 0
     {
         remarks.push(format!(
-            "The most within one {}: {}, from {}.",
+            "The busiest {}: {}, from {}.",
             report.axis.step_name(),
             some(peak.attempts, "attempt", "attempts"),
             minute(peak.from, zone),
