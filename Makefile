@@ -45,12 +45,16 @@ define files
 644 units/banjour.service                     lib/systemd/system
 644 units/banjour-netfilter.service           lib/systemd/system
 644 units/banjour-iptables.service            lib/systemd/system
+644 units/banjour-metrics.service             lib/systemd/system
+644 units/banjour-metrics.timer               lib/systemd/system
 644 units/banjour.catalog                     lib/systemd/catalog
 644 units/sysusers.d/banjour.conf             lib/sysusers.d
 644 units/tmpfiles.d/banjour.conf             lib/tmpfiles.d
 644 units/org.banjour.Banjour1.service        share/dbus-1/system-services
 644 units/org.banjour.Netfilter1.service      share/dbus-1/system-services
 644 units/org.banjour.Iptables1.service       share/dbus-1/system-services
+644 units/monitoring/zabbix-template.yaml     share/banjour
+644 units/monitoring/grafana-dashboard.json   share/banjour
 644 policy/dbus/org.banjour.Banjour1.conf     share/dbus-1/system.d
 644 policy/dbus/org.banjour.Netfilter1.conf   share/dbus-1/system.d
 644 policy/polkit/org.banjour.Banjour1.policy share/polkit-1/actions
@@ -91,7 +95,7 @@ install: $(binaries) $(manual)
 	        install -D --mode=$$mode --target-directory=$(prefix)/$$to $$file; echo $(prefix)/$$to/$${file##*/}; \
 	    done; \
 	done
-	@sed -i 's|/usr/libexec|$(PREFIX)/libexec|' $(prefix)/lib/systemd/system/banjour*.service
+	@sed -i 's|/usr/libexec|$(PREFIX)/libexec|; s|/usr/bin/banjour|$(PREFIX)/bin/banjour|' $(prefix)/lib/systemd/system/banjour*.service
 	@# The defaults, commented out, so that an update can change those that nobody has set.
 	@[ -e $(config) ] || { sed 's/^[^#]/#&/' src/config/banjour.toml | install -D --mode=644 /dev/stdin $(config); echo $(config); }
 	@[ -n "$(DESTDIR)" ] || $(MAKE) --no-print-directory live
@@ -99,13 +103,13 @@ install: $(binaries) $(manual)
 	    then echo 'Now run: systemctl restart banjour'; else echo 'Now run: systemctl enable --now banjour'; fi
 
 uninstall:
-	@[ -n "$(DESTDIR)" ] || systemctl disable --now banjour || true
+	@[ -n "$(DESTDIR)" ] || systemctl disable --now banjour banjour-metrics.timer || true
 	@# Bans that nobody could lift any more.
 	@[ -n "$(DESTDIR)" ] || $(PREFIX)/libexec/banjour/banjour-netfilter clear || true
 	@set -e; echo "$$files" | while read -r mode from to; do \
 	    for file in $$from; do rm -fv $(prefix)/$$to/$${file##*/}; done; \
 	done
-	@rmdir --ignore-fail-on-non-empty -p $(prefix)/lib/banjour/filters $(prefix)/libexec/banjour 2>/dev/null || true
+	@rmdir --ignore-fail-on-non-empty -p $(prefix)/lib/banjour/filters $(prefix)/libexec/banjour $(prefix)/share/banjour 2>/dev/null || true
 	@[ -n "$(DESTDIR)" ] || $(MAKE) --no-print-directory live REMOVED=removed
 
 # What makes files that came or went known to the running system.

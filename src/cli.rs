@@ -7,6 +7,7 @@ mod check;
 mod complete;
 mod import;
 mod list;
+mod metrics;
 mod recorded;
 mod replay;
 mod report;
@@ -60,6 +61,8 @@ enum Command {
     Replay(replay::Arguments),
     /// Tell what attacks there were in a time and what became of them, on the terminal or as a page to print
     Report(report::Arguments),
+    /// Print the agent's numbers for Prometheus, Zabbix and the like
+    Metrics(metrics::Arguments),
     /// Show what filters make of messages, and where the nearest pattern stops
     Test(test::Arguments),
 }
@@ -152,6 +155,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Metrics(arguments) => metrics::run(&arguments).await,
         Command::Import(arguments) => import::run(&arguments).await,
         Command::Status(arguments) => {
             let agent = Agent::find().await?;

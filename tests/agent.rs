@@ -48,6 +48,8 @@ mod inspect;
 mod journal;
 #[path = "agent/loss.rs"]
 mod loss;
+#[path = "agent/metrics.rs"]
+mod metrics;
 #[path = "agent/names.rs"]
 mod names;
 #[path = "agent/orders.rs"]
