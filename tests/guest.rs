@@ -39,6 +39,8 @@ mod host;
 mod kernel;
 #[path = "guest/latency.rs"]
 mod latency;
+#[path = "guest/monitoring.rs"]
+mod monitoring;
 #[path = "guest/own.rs"]
 mod own;
 #[path = "guest/package.rs"]
@@ -88,7 +90,7 @@ const EVERYWHERE: [&[Case]; 7] = [
 ];
 
 /// What has nothing to do with the firewall, or with firewalld alone.
-const FIREWALLD: [&[Case]; 15] = [
+const FIREWALLD: [&[Case]; 16] = [
     detection::CASES,
     counting::CASES,
     witnesses::CASES,
@@ -102,12 +104,19 @@ const FIREWALLD: [&[Case]; 15] = [
     rights::CASES,
     restart::CASES,
     config::CASES,
+    monitoring::CASES,
     readme::CASES,
     why::CASES,
 ];
 
 /// What is about rules and sets that are banjour's own.
-const NFTABLES: [&[Case]; 4] = [own::CASES, bulk::CASES, helper::IDLE, check::HELPER];
+const NFTABLES: [&[Case]; 5] = [
+    own::CASES,
+    bulk::CASES,
+    helper::IDLE,
+    check::HELPER,
+    monitoring::CASES,
+];
 const IPTABLES: [&[Case]; 3] = [own::CASES, bulk::CASES, check::HELPER];
 
 /// What is measured rather than tested, since machines are shared: `cargo test --test guest -- --ignored`.

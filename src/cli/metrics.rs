@@ -26,6 +26,7 @@ pub(super) struct Arguments {
     output: Option<PathBuf>,
     /// How to write it [default: openmetrics; with --output prometheus, which node_exporter's textfile collector reads]
     #[arg(long, value_name = "FORMAT")]
+    #[allow(clippy::doc_markdown, reason = "it is what --help prints")]
     format: Option<Format>,
 }
 

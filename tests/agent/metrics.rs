@@ -147,9 +147,10 @@ fn an_agent_that_does_not_run_is_told_of_and_no_error() {
             out.status.success() && error.contains("does not run"),
             "{error}"
         );
-        let text = match openmetrics {
-            true => String::from_utf8(out.stdout).unwrap(),
-            false => fs::read_to_string(&file).unwrap(),
+        let text = if openmetrics {
+            String::from_utf8(out.stdout).unwrap()
+        } else {
+            fs::read_to_string(&file).unwrap()
         };
         let samples = parsed(&text, openmetrics);
         assert_eq!(samples, Samples::from([("banjour_up".to_owned(), 0)]));
