@@ -5,6 +5,7 @@
 mod ban;
 mod check;
 mod complete;
+mod file;
 mod import;
 mod list;
 mod metrics;

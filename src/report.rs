@@ -146,7 +146,7 @@ pub fn run(
     let mut axis = Axis::new(since, until, zone);
     let mut hours = [(0, 0); 24];
     let hour = |at: Timestamp| usize::from(zone.to_datetime(at).hour().unsigned_abs()) % 24;
-    let bans = Bans::read(own, until, |at| {
+    let bans = Bans::read(own, since..=until, |at| {
         axis.bar_at(at).bans += 1;
         hours[hour(at)].1 += 1;
     })?;
@@ -154,8 +154,9 @@ pub fn run(
     let (mut host, mut first, mut read) = (None, None, 0);
     let mut found = Vec::new();
     while let Some(at) = entries.advance()? {
-        if at > until {
-            break;
+        // A clock that was wrong for a while may have put one among the others.
+        if !(since..=until).contains(&at) {
+            continue;
         }
         if first.is_none() {
             first = Some(at);

@@ -5,14 +5,12 @@
 //! called as `OpenMetrics` wants it.) That is why this is written here; libraries write one or the other.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-use std::{env, fs, process};
 
 use clap::ValueEnum;
 
+use super::file::{Readers, replace};
 use super::{Agent, Failure, jail_proxy, text};
 
 /// An agent that takes longer to answer is as good as none; what asks each minute is not to wait for the next.
@@ -81,7 +79,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let metrics = metrics.write(format);
     match &arguments.output {
         None => text::print(&metrics),
-        Some(file) => replace(file, &metrics)
+        Some(file) => replace(file, &metrics, Readers::All)
             .map_err(|e| Failure::Refused(format!("cannot write {}: {e}", file.display()))),
     }
 }
@@ -254,32 +252,6 @@ fn escaped(value: &str) -> String {
         .replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace('\n', "\\n")
-}
-
-/// Puts a file in the place of another, for everybody to read.
-fn replace(file: &Path, text: &str) -> std::io::Result<()> {
-    let directory = match file.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => &env::current_dir()?,
-    };
-    fs::create_dir_all(directory)?;
-    // What does not end with ".prom" is not looked at.
-    let new = directory.join(format!(".banjour-{}.new", process::id()));
-    let written = write_new(&new, text).and_then(|()| fs::rename(&new, file));
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written
-}
-
-fn write_new(new: &Path, text: &str) -> std::io::Result<()> {
-    const EVERYBODY_READS: u32 = 0o644;
-    // What an earlier process of the same id may have left; and nobody's link is followed.
-    let _ = fs::remove_file(new);
-    let mut file = fs::File::create_new(new)?;
-    file.set_permissions(fs::Permissions::from_mode(EVERYBODY_READS))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 #[cfg(test)]

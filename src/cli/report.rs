@@ -5,13 +5,13 @@ mod page;
 mod terminal;
 mod words;
 
-use std::fs;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use super::file::{Readers, replace};
 use super::{Failure, recorded, text, when};
 use crate::jail::usec;
 use crate::journal::{Act, Entries, Own};
@@ -23,8 +23,6 @@ const MAX_ROWS: usize = 1000;
 /// Arguments of `banjour report`
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    recorded: recorded::Which,
     /// Begin here: "7d", "2026-11-01", "2026-11-01 12:00", "yesterday"
     #[arg(long, value_name = "TIME", value_parser = ago, default_value = "7d", allow_hyphen_values = true)]
     since: Timestamp,
@@ -37,6 +35,8 @@ pub(super) struct Arguments {
     /// Answer with a JSON object
     #[arg(long, conflicts_with = "html")]
     json: bool,
+    #[command(flatten)]
+    recorded: recorded::Which,
 }
 
 /// A time; a span alone is one that ends now.
@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return text::print(&terminal::show(&report, &zone));
     };
     let page = page::show(&report, &zone);
-    fs::write(file, page)
+    replace(file, &page, Readers::Usual)
         .map_err(|e| Failure::Refused(format!("cannot write {}: {e}", file.display())))?;
     text::print(&format!(
         "{}\nwrote {}\n",

@@ -1,6 +1,7 @@
 //! What the agent did, by its own entries.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 
@@ -63,15 +64,12 @@ pub struct Banned {
 impl Bans {
     pub(super) fn read(
         own: &mut Own,
-        until: Timestamp,
+        time: RangeInclusive<Timestamp>,
         mut made: impl FnMut(Timestamp),
     ) -> Result<Self, Error> {
         let mut bans = Self::default();
         while let Some(entry) = own.advance()? {
-            if entry.at > until {
-                break;
-            }
-            if bans.hear(&entry) {
+            if time.contains(&entry.at) && bans.hear(&entry) {
                 made(entry.at);
             }
         }

@@ -5,8 +5,6 @@ use std::io::BufReader;
 use std::path::Path;
 use std::process::Command;
 
-use tempfile::TempDir;
-
 use crate::host::own_network;
 
 /// What the person who looks has set for all pages.
@@ -16,9 +14,8 @@ pub(crate) enum Scheme {
     Light,
 }
 
-pub(crate) struct Browser {
-    profile: TempDir,
-}
+/// One that has no network.
+pub(crate) struct Browser(());
 
 /// What a page looks like.
 pub(crate) struct Picture {
@@ -30,9 +27,7 @@ impl Browser {
     /// For this test's thread.
     pub(crate) fn new() -> Self {
         own_network();
-        Self {
-            profile: tempfile::tempdir().unwrap(),
-        }
+        Self(())
     }
 
     /// Shows a page, and keeps a picture of it in `file`.
@@ -43,7 +38,7 @@ impl Browser {
         size: (u32, u32),
         file: &Path,
     ) -> Picture {
-        self.run(
+        Self::run(
             page,
             file,
             &[
@@ -59,7 +54,7 @@ impl Browser {
 
     /// Prints a page into a PDF file, and tells how many sheets that are.
     pub(crate) fn print(&self, page: &Path, file: &Path) -> usize {
-        self.run(
+        Self::run(
             page,
             file,
             &[
@@ -74,7 +69,9 @@ impl Browser {
             .count()
     }
 
-    fn run(&self, page: &Path, file: &Path, arguments: &[String]) {
+    fn run(page: &Path, file: &Path, arguments: &[String]) {
+        // One of its own each time: what is left of the last one may hold it for a moment.
+        let profile = tempfile::tempdir().unwrap();
         let out = Command::new("chromium")
             // As root, it has no sandbox.
             .args([
@@ -84,7 +81,7 @@ impl Browser {
                 "--disable-dev-shm-usage",
             ])
             .args(["--hide-scrollbars", "--enable-logging=stderr"])
-            .arg(format!("--user-data-dir={}", self.profile.path().display()))
+            .arg(format!("--user-data-dir={}", profile.path().display()))
             .args(arguments)
             .arg(format!("file://{}", page.display()))
             .env("DBUS_SYSTEM_BUS_ADDRESS", "disabled:")
@@ -94,7 +91,8 @@ impl Browser {
         let said = String::from_utf8_lossy(&out.stderr);
         assert!(
             out.status.success() && file.exists() && !said.contains("CONSOLE"),
-            "{said}"
+            "{}: {said}",
+            out.status
         );
     }
 }

@@ -56,8 +56,8 @@ pub(super) fn span(from: Timestamp, until: Timestamp) -> String {
 fn long_span(from: Timestamp, until: Timestamp) -> String {
     let minutes = until.duration_since(from).as_secs().max(0).unsigned_abs() / 60;
     match minutes {
-        0..=119 => some(minutes, "minute", "minutes"),
-        120..=2879 => some(minutes / 60, "hour", "hours"),
+        0..=119 if minutes != 60 => some(minutes, "minute", "minutes"),
+        0..=2879 => some(minutes / 60, "hour", "hours"),
         // A week in which the clock was changed is one all the same.
         _ => some((minutes + 720) / 1440, "day", "days"),
     }
