@@ -1,11 +1,9 @@
-//! A real browser, Chromium, with nothing of the network but a loopback interface.
+//! A real browser, Chromium. Tests give it a network of its own (`host::own_network`).
 
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::Path;
 use std::process::Command;
-
-use crate::host::own_network;
 
 /// What the person who looks has set for all pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,87 +12,70 @@ pub(crate) enum Scheme {
     Light,
 }
 
-/// One that has no network.
-pub(crate) struct Browser(());
-
 /// What a page looks like.
 pub(crate) struct Picture {
     width: usize,
     pixels: Vec<[u8; 3]>,
 }
 
-impl Browser {
-    /// For this test's thread.
-    pub(crate) fn new() -> Self {
-        own_network();
-        Self(())
-    }
+/// Shows a page, and keeps a picture of it in `file`.
+pub(crate) fn look(page: &Path, scheme: Scheme, size: (u32, u32), file: &Path) -> Picture {
+    run(
+        page,
+        file,
+        &[
+            format!("--blink-settings=preferredColorScheme={}", scheme as u8),
+            format!("--window-size={},{}", size.0, size.1),
+            format!("--screenshot={}", file.display()),
+        ],
+    );
+    let picture = Picture::read(file);
+    assert_eq!(picture.width, size.0 as usize);
+    picture
+}
 
-    /// Shows a page, and keeps a picture of it in `file`.
-    pub(crate) fn look(
-        &self,
-        page: &Path,
-        scheme: Scheme,
-        size: (u32, u32),
-        file: &Path,
-    ) -> Picture {
-        Self::run(
-            page,
-            file,
-            &[
-                format!("--blink-settings=preferredColorScheme={}", scheme as u8),
-                format!("--window-size={},{}", size.0, size.1),
-                format!("--screenshot={}", file.display()),
-            ],
-        );
-        let picture = Picture::read(file);
-        assert_eq!(picture.width, size.0 as usize);
-        picture
-    }
+/// Prints a page into a PDF file, and tells how many sheets that are.
+pub(crate) fn print(page: &Path, file: &Path) -> usize {
+    run(
+        page,
+        file,
+        &[
+            "--no-pdf-header-footer".to_owned(),
+            format!("--print-to-pdf={}", file.display()),
+        ],
+    );
+    let text = fs::read(file).unwrap();
+    let text = String::from_utf8_lossy(&text);
+    text.match_indices("/Type /Page")
+        .filter(|(at, found)| !text[at + found.len()..].starts_with('s'))
+        .count()
+}
 
-    /// Prints a page into a PDF file, and tells how many sheets that are.
-    pub(crate) fn print(&self, page: &Path, file: &Path) -> usize {
-        Self::run(
-            page,
-            file,
-            &[
-                "--no-pdf-header-footer".to_owned(),
-                format!("--print-to-pdf={}", file.display()),
-            ],
-        );
-        let text = fs::read(file).unwrap();
-        let text = String::from_utf8_lossy(&text);
-        text.match_indices("/Type /Page")
-            .filter(|(at, found)| !text[at + found.len()..].starts_with('s'))
-            .count()
-    }
-
-    fn run(page: &Path, file: &Path, arguments: &[String]) {
-        // One of its own each time: what is left of the last one may hold it for a moment.
-        let profile = tempfile::tempdir().unwrap();
-        let out = Command::new("chromium")
-            // As root, it has no sandbox.
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-            ])
-            .args(["--hide-scrollbars", "--enable-logging=stderr"])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .args(arguments)
-            .arg(format!("file://{}", page.display()))
-            .env("DBUS_SYSTEM_BUS_ADDRESS", "disabled:")
-            .env("DBUS_SESSION_BUS_ADDRESS", "disabled:")
-            .output()
-            .expect("chromium is installed");
-        let said = String::from_utf8_lossy(&out.stderr);
-        assert!(
-            out.status.success() && file.exists() && !said.contains("CONSOLE"),
-            "{}: {said}",
-            out.status
-        );
-    }
+fn run(page: &Path, file: &Path, arguments: &[String]) {
+    // One of its own each time: what is left of the last one may hold it for a moment.
+    let profile = tempfile::tempdir().unwrap();
+    let out = Command::new("chromium")
+        // As root, it has no sandbox.
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+        ])
+        .args(["--hide-scrollbars", "--enable-logging=stderr"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .args(arguments)
+        .arg(format!("file://{}", page.display()))
+        .env("DBUS_SYSTEM_BUS_ADDRESS", "disabled:")
+        .env("DBUS_SESSION_BUS_ADDRESS", "disabled:")
+        .output()
+        .expect("chromium is installed");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(
+        out.status.success() && file.exists() && !said.contains("CONSOLE"),
+        "{}: {said}",
+        out.status
+    );
 }
 
 impl Picture {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::browser::{Browser, Scheme};
+use crate::browser::{Scheme, look, print};
 use crate::command::printed;
-use crate::host::{Host, until};
+use crate::host::{Host, own_network, until};
 use crate::journal::{Entry, now};
 use crate::week::{DAY, GUESSERS, HOUR, Week, write_week};
 
@@ -227,10 +227,10 @@ fn a_browser_shows_the_page_by_day_by_night_and_on_paper() {
         "a name is missing"
     );
 
-    let browser = Browser::new();
+    own_network();
     let size = (1120, 2900);
-    let light = browser.look(&page, Scheme::Light, size, &kept.join("report-light.png"));
-    let dark = browser.look(&page, Scheme::Dark, size, &kept.join("report-dark.png"));
+    let light = look(&page, Scheme::Light, size, &kept.join("report-light.png"));
+    let dark = look(&page, Scheme::Dark, size, &kept.join("report-dark.png"));
     assert!(light.brightness() > 200, "by day: {}", light.brightness());
     assert!(dark.brightness() < 70, "by night: {}", dark.brightness());
     for (picture, attempts, bans) in [
@@ -248,13 +248,13 @@ fn a_browser_shows_the_page_by_day_by_night_and_on_paper() {
             picture.bottom()
         );
     }
-    let narrow = browser.look(
+    let narrow = look(
         &page,
         Scheme::Light,
         (500, 3000),
         &kept.join("report-narrow.png"),
     );
     assert!(narrow.brightness() > 180);
-    let sheets = browser.print(&page, &kept.join("report.pdf"));
+    let sheets = print(&page, &kept.join("report.pdf"));
     assert!((1..=2).contains(&sheets), "{sheets} sheets");
 }

@@ -96,12 +96,15 @@ pub(super) fn headline(report: &Report) -> String {
     let who = some(len(&report.guessers), "source", "sources");
     let attempts = some(report.attempts, "attempt", "attempts");
     let accounts = some(report.account_count as u64, "account", "accounts");
+    let least = if report.forgotten { "at least " } else { "" };
     let bans = match report.bans.made {
         0 => "nobody was banned".to_owned(),
         1 => "1 ban was made".to_owned(),
         made => format!("{} bans were made", number(made)),
     };
-    format!("In {time}, {who} made {attempts} to guess a password of {accounts}{at}; {bans}.")
+    format!(
+        "In {time}, {who} made {attempts} to guess a password of {least}{accounts}{at}; {bans}."
+    )
 }
 
 /// What must be known to read the numbers.
