@@ -221,7 +221,6 @@ impl Manager {
         reason: &str,
     ) -> zbus::Result<()>;
 
-    /// So many sources have failed for one account that it counts as under attack.
     /// A jail has counted so many new attempts of a source. Told to who has called `Subscribe`, and to nobody else. What
     /// Postfix asks Dovecot, jails of both may tell of. The user may be empty.
     #[zbus(signal)]
@@ -234,6 +233,7 @@ impl Manager {
         at_usec: u64,
     ) -> zbus::Result<()>;
 
+    /// So many sources have failed for one account that it counts as under attack.
     #[zbus(signal)]
     async fn account_under_attack(
         emitter: &SignalEmitter<'_>,

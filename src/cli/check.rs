@@ -33,20 +33,20 @@ const DEFAULT_FILTERS: [&str; 2] = ["dovecot", "postfix-sasl"];
 
 /// Arguments of `banjour check`
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// Answer with a JSON object
     #[arg(long)]
     json: bool,
 }
 
-const EXIT_CODES: &str = "\
-Exit codes: 0 fine, or advice only; 1 something is to be done; 3 the agent does not run.
-It changes nothing. Some things only root can ask.
-
+const EXAMPLES: &str = "\
 Examples:
-  banjour check         # each thing, fine or what to do about it
-  banjour check --json  # for programs";
+  banjour check         # each thing: fine, or what to do about it
+  banjour check --json  # for programs
+
+Exit codes: 0 fine, or advice only; 1 something is to be done; 3 the agent does not run.
+It changes nothing. Some things only root can ask.";
 
 /// What there is to look at.
 struct Host {

@@ -16,14 +16,22 @@ use super::{Agent, Failure, jail_proxy, text};
 /// An agent that takes longer to answer is as good as none; what asks each minute is not to wait for the next.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const EXAMPLES: &str = "\
+Examples:
+  banjour metrics                                   # OpenMetrics
+  banjour metrics --output /run/banjour.prom        # a file for node_exporter
+  banjour metrics --format prometheus | head -n 20  # what would be in it";
+
 /// Arguments of `banjour metrics`
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// Write into this file, all at once: no reader sees a part of it
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// How to write it [default: openmetrics; with --output prometheus, which node_exporter's textfile collector reads]
-    #[arg(long, value_name = "FORMAT")]
+    /// How to write it: openmetrics, or prometheus, which node_exporter's textfile collector reads [default: openmetrics, with
+    /// --output prometheus]
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     #[allow(clippy::doc_markdown, reason = "it is what --help prints")]
     format: Option<Format>,
 }

@@ -20,8 +20,15 @@ use crate::report::{self, LENGTHS, Report};
 /// Of accounts, networks and sources, so many are in a JSON object.
 const MAX_ROWS: usize = 1000;
 
+const EXAMPLES: &str = "\
+Examples:
+  banjour report                                      # the last week
+  banjour report --since 30d --html /tmp/report.html  # a page to look at, to print, to send
+  banjour report --since yesterday --until today      # one day";
+
 /// Arguments of `banjour report`
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// Begin here: "7d", "2026-11-01", "2026-11-01 12:00", "yesterday"
     #[arg(long, value_name = "TIME", value_parser = ago, default_value = "7d", allow_hyphen_values = true)]

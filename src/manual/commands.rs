@@ -35,11 +35,13 @@ pub(crate) fn commands(page: &mut Page) -> Result<()> {
             .and_then(|text| text.strip_prefix("Examples:\n"))
         {
             Some(examples) => {
+                let (examples, more) = examples.split_once("\n\n").unwrap_or((examples, ""));
                 page.markdown("Examples:");
                 let lines = examples
                     .lines()
                     .map(|line| line.strip_prefix("  ").unwrap_or(line));
                 page.lines(&lines.collect::<Vec<_>>().join("\n"));
+                page.markdown(more);
             }
             None => page.missing(format!(
                 "command {name} has no examples: an after_help that begins with \"Examples:\""
