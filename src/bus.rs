@@ -132,6 +132,8 @@ async fn have_done<T>(
 pub enum Announcement {
     /// Source, jail, until (µs since the epoch).
     BanNew(String, JailName, u64),
+    /// The same ban with why it was made: for subscribers alone.
+    BanDescribed(BanDetails),
     /// Source, jail, reason.
     BanRemoved(String, JailName, &'static str),
     /// Source, jail, user, attempts, when (µs since the epoch): for subscribers alone.
@@ -238,12 +240,19 @@ async fn emit(
         Announcement::BanRemoved(source, jail, reason) => {
             manager.ban_removed(&source, &jail, reason).await
         }
+        Announcement::BanDescribed(ban) => {
+            for client in manager.get().await.subscribers.all() {
+                let emitter = manager.signal_emitter().to_owned();
+                let to_client = emitter.set_destination(client.into());
+                to_client.ban_described(&ban).await?;
+            }
+            Ok(())
+        }
         Announcement::Attempt(source, jail, user, attempts, at) => {
             for client in manager.get().await.subscribers.all() {
-                manager
-                    .signal_emitter()
-                    .to_owned()
-                    .set_destination(client.into())
+                let emitter = manager.signal_emitter().to_owned();
+                let to_client = emitter.set_destination(client.into());
+                to_client
                     .attempt(&source, &jail, &user, attempts, at)
                     .await?;
             }

@@ -24,7 +24,7 @@ use crate::filter::{Evidence, Finding};
 use crate::firewall::{Backend, Desired, Report};
 use crate::history::{Growth, MAX_SOURCES};
 use crate::ignore::List;
-use crate::jail::{before, usec};
+use crate::jail::before;
 use crate::journal::{Batch, Position};
 use crate::log::id;
 use crate::policy::{Fate, OVERFLOW_LASTS, Policy, Sentence, Table};
@@ -218,11 +218,7 @@ impl Keeper {
             return;
         }
         tell_ban(ban);
-        self.announcer.say(Announcement::BanNew(
-            ban.source.to_string(),
-            Arc::clone(&ban.jail),
-            usec(ban.until),
-        ));
+        self.announce_ban(ban);
         self.changes
             .bans
             .insert((ban.source, Arc::clone(&ban.jail)), Some(ban.clone()));

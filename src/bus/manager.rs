@@ -137,8 +137,8 @@ impl Manager {
         Ok(explanation)
     }
 
-    /// From now on the caller hears of every attempt (signal `Attempt`), until it leaves the bus. Up to 16 callers may.
-    /// polkit asks for `org.banjour.Banjour1.inspect`.
+    /// From now on the caller hears of every attempt (signal `Attempt`) and why each ban was made (signal `BanDescribed`), until
+    /// it leaves the bus. Up to 16 callers may. polkit asks for `org.banjour.Banjour1.inspect`.
     async fn subscribe(
         &self,
         flags: u64,
@@ -211,6 +211,10 @@ impl Manager {
         jail: &str,
         until_usec: u64,
     ) -> zbus::Result<()>;
+
+    /// Why a source was banned, as `DescribeBans` has it. Told after `BanNew` to who has called `Subscribe`, and to nobody else.
+    #[zbus(signal)]
+    async fn ban_described(emitter: &SignalEmitter<'_>, ban: &BanDetails) -> zbus::Result<()>;
 
     /// A ban has ended. The reason is a word, such as `expired` or `unbanned`.
     #[zbus(signal)]

@@ -30,6 +30,8 @@ pub trait Manager {
     #[zbus(signal)]
     fn ban_new(&self, source: String, jail: String, until_usec: u64) -> zbus::Result<()>;
     #[zbus(signal)]
+    fn ban_described(&self, ban: BanDetails) -> zbus::Result<()>;
+    #[zbus(signal)]
     fn ban_removed(&self, source: String, jail: String, reason: String) -> zbus::Result<()>;
     #[zbus(signal)]
     fn ban_ignored(

@@ -95,7 +95,7 @@ impl Keeper {
         }
     }
 
-    fn details(&self, ban: &Ban) -> BanDetails {
+    pub(super) fn details(&self, ban: &Ban) -> BanDetails {
         let (cause, count) = match &ban.cause {
             Cause::Order => ("order", 0),
             Cause::Attempts(attempts) => ("attempts", attempts.count),

@@ -66,6 +66,16 @@ impl Keeper {
         );
     }
 
+    pub(super) fn announce_ban(&self, ban: &Ban) {
+        let (source, jail) = (ban.source.to_string(), JailName::clone(&ban.jail));
+        let new = Announcement::BanNew(source, jail, usec(ban.until));
+        self.announcer.say(new);
+        if self.announcer.has_subscribers() {
+            let described = Announcement::BanDescribed(self.details(ban));
+            self.announcer.say(described);
+        }
+    }
+
     pub(super) fn announce_attempt(&self, evidence: &Evidence, new: u32, name: &JailName) {
         if !self.announcer.has_subscribers() {
             return;
