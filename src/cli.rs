@@ -16,6 +16,7 @@ mod status;
 mod test;
 mod text;
 mod unban;
+mod watch;
 mod when;
 mod why;
 
@@ -51,6 +52,8 @@ enum Command {
     Why(why::Arguments),
     /// Tell whether this host is protected, and what to do where it is not
     Check(check::Arguments),
+    /// Watch failed logins and bans as they happen, and ban, lift and explain by a key
+    Watch(watch::Arguments),
     /// Ban an address or a prefix
     Ban(ban::Arguments),
     /// Lift the bans of an address or a prefix, and forgive what it did
@@ -164,6 +167,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::List(arguments) => list::run(&Agent::find().await?.manager, &arguments).await,
         Command::Why(arguments) => why::run(&Agent::find().await?.manager, &arguments).await,
+        Command::Watch(arguments) => watch::run(Agent::find().await?, &arguments).await,
         Command::Ban(arguments) => ban::run(&Agent::find().await?.manager, &arguments).await,
         Command::Unban(arguments) => unban::run(&Agent::find().await?.manager, &arguments).await,
     }

@@ -135,7 +135,8 @@ pub(super) fn span(usec: u64) -> String {
     }
 }
 
-fn timestamp(usec: u64) -> Timestamp {
+/// A time that was sent in µs since the epoch.
+pub(super) fn timestamp(usec: u64) -> Timestamp {
     i64::try_from(usec)
         .ok()
         .and_then(|usec| Timestamp::from_microsecond(usec).ok())
