@@ -74,5 +74,9 @@ mod rights;
 mod settings;
 #[path = "agent/trouble.rs"]
 mod trouble;
+#[path = "agent/watch.rs"]
+mod watch;
 #[path = "agent/week.rs"]
 mod week;
+#[path = "agent/window.rs"]
+mod window;

@@ -37,10 +37,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, look: Look) {
         return;
     }
     let said = u16::from(state.typing.is_some() || state.message.is_some());
-    let wrong = u16::from(state.gone.is_some() || !state.problems.is_empty());
     let [head, problem, upper, events, line, keys] = Layout::vertical([
         Constraint::Length(1),
-        Constraint::Length(wrong),
+        Constraint::Length(1),
         Constraint::Length((area.height / 3).clamp(4, 14)),
         Constraint::Min(3),
         Constraint::Length(said),
@@ -51,9 +50,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, look: Look) {
     painter.head(frame, head);
     painter.problem(frame, problem);
     let [sources, accounts, bans] = Layout::horizontal([
-        Constraint::Percentage(40),
-        Constraint::Percentage(32),
-        Constraint::Percentage(28),
+        Constraint::Percentage(47),
+        Constraint::Percentage(30),
+        Constraint::Percentage(23),
     ])
     .areas(upper);
     painter.sources(frame, sources);
@@ -86,24 +85,18 @@ impl Painter<'_> {
             name => name,
         };
         let left = format!(
-            " banjour {} · {firewall} · {} kept out · {}/min failed · {}/min banned",
-            clean(&state.version, 20),
+            " banjour · {firewall} · {} kept out · {} failed/min · {} banned/min",
             state.in_force,
             state.attempts.rate(),
             state.bans.rate(),
         );
         let clock = self.clock(state.now);
-        let quiet = state.gone.is_none() && state.problems.is_empty();
-        let right = if quiet {
-            format!("protecting  {clock} ")
-        } else {
-            format!("{clock} ")
-        };
+        let right = format!(" {clock} ");
         let (left, right) = (self.look.text(&left), self.look.text(&right));
         let [of_left, of_right] =
             Layout::horizontal([Constraint::Min(0), Constraint::Length(columns(&right))])
                 .areas(area);
-        let bar = self.look.bar();
+        let bar = Look::bar();
         frame.render_widget(Paragraph::new(left).style(bar), of_left);
         frame.render_widget(Paragraph::new(right).style(bar), of_right);
     }
@@ -121,7 +114,19 @@ impl Painter<'_> {
             (None, [first, more @ ..]) => {
                 format!(" PROBLEM (p: {} more): {first}", more.len())
             }
-            (None, []) => return,
+            (None, []) => {
+                let text = if state.version.is_empty() {
+                    " asking the agent …".to_owned()
+                } else {
+                    format!(
+                        " protecting; no problems · version {}",
+                        clean(&state.version, 20)
+                    )
+                };
+                let style = self.look.style(Color::Green, Modifier::empty());
+                let text = Paragraph::new(self.look.text(&text)).style(style);
+                return frame.render_widget(text, area);
+            }
         };
         let text = self.look.text(&clean(&text, area.width.into()));
         frame.render_widget(Paragraph::new(text).style(self.look.alarm()), area);
@@ -144,8 +149,8 @@ impl Painter<'_> {
             } else {
                 ("", Style::new())
             };
-            let name = fit(&of.source, width.saturating_sub(15));
-            let text = format!(" {name}{:>7} {mark:<6}", of.attempts);
+            let name = fit(&of.source, width.saturating_sub(13));
+            let text = format!(" {name}{:>5} {mark:<6}", of.attempts);
             let focus = state.focus == Focus::Sources && selected(&of.source);
             self.row(&text, style, focus)
         });
@@ -169,8 +174,8 @@ impl Painter<'_> {
             } else {
                 (' ', Style::new())
             };
-            let name = fit(&of.user, width.saturating_sub(9));
-            let text = format!("{mark}{name}{:>7} ", of.attempts);
+            let name = fit(&of.user, width.saturating_sub(8));
+            let text = format!("{mark}{name}{:>6} ", of.attempts);
             let focus = state.focus == Focus::Accounts && selected(&of.user);
             self.row(&text, style, focus)
         });
@@ -178,7 +183,7 @@ impl Painter<'_> {
     }
 
     fn bans(&self, frame: &mut Frame<'_>, area: Rect) {
-        let inner = self.boxed(frame, area, "Bans per minute", None);
+        let inner = self.boxed(frame, area, "Bans/min", None);
         let [chart, legend] =
             Layout::vertical([Constraint::Min(1), Constraint::Length(1)]).areas(inner);
         let minutes = usize::from(chart.width);
@@ -194,7 +199,7 @@ impl Painter<'_> {
         let gap = minutes.saturating_sub(ago.width() + max.width() + 3) / 2;
         let text = format!("{ago}{0:gap$}{max}", "");
         let text = format!("{text}{:>1$}", "now", minutes.saturating_sub(text.width()));
-        frame.render_widget(Paragraph::new(text).style(self.look.faint()), legend);
+        frame.render_widget(Paragraph::new(text).style(Look::faint()), legend);
     }
 
     fn events(&self, frame: &mut Frame<'_>, area: Rect) {
@@ -258,7 +263,7 @@ impl Painter<'_> {
         let selected = Some(line.id) == self.state.line && self.state.focus == Focus::Events;
         let invert = |style: Style| if selected { style.reversed() } else { style };
         let spans = [
-            (format!(" {} ", self.clock(line.at)), self.look.faint()),
+            (format!(" {} ", self.clock(line.at)), Look::faint()),
             (format!("{:<7} ", line.kind.word()), kind),
             (
                 said,
@@ -328,12 +333,15 @@ impl Painter<'_> {
                 " Esc back   b ban   l lift   ↑↓ scroll"
             }
             (None, Some(_)) => " Esc back   ↑↓ scroll",
+            (None, None) if area.width < 110 => {
+                " q quit  ? help  ↑↓ select  Enter explain  b ban  l lift  / filter  Space stop"
+            }
             (None, None) => {
-                " q quit  ? help  ↑↓ select  Enter explain  b ban  l lift  / filter  Space stop  Tab"
+                " q quit   ? help   ↑↓ select   Tab next box   Enter explain   b ban   l lift   / filter   Space stop   p problems"
             }
         };
         let text = self.look.text(&clean(text, area.width.into()));
-        frame.render_widget(Paragraph::new(text).style(self.look.bar()), area);
+        frame.render_widget(Paragraph::new(text).style(Look::bar()), area);
     }
 
     fn panel(&self, frame: &mut Frame<'_>, panel: &Panel, area: Rect) {
@@ -382,7 +390,7 @@ impl Painter<'_> {
             .text(&clean(title, usize::from(area.width).saturating_sub(4)));
         let block = Block::bordered()
             .border_set(self.look.border())
-            .border_style(self.look.faint())
+            .border_style(self.look.frame())
             .title(Span::styled(format!(" {title} "), style));
         let inner = block.inner(area);
         frame.render_widget(block, area);
@@ -391,7 +399,7 @@ impl Painter<'_> {
 
     fn nothing(&self, frame: &mut Frame<'_>, area: Rect, text: &str) {
         let text = Paragraph::new(text.to_owned())
-            .style(self.look.faint())
+            .style(Look::faint())
             .alignment(Alignment::Center);
         frame.render_widget(text, area);
     }
@@ -428,3 +436,7 @@ fn fit(text: &str, columns: usize) -> String {
 fn columns(text: &str) -> u16 {
     u16::try_from(text.width()).unwrap_or(u16::MAX)
 }
+
+#[cfg(test)]
+#[path = "draw/tests.rs"]
+mod tests;

@@ -109,3 +109,66 @@ fn times(count: u32) -> String {
         count => format!("{count} times"),
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::state::tests::{MINUTE, NOW, details};
+    use super::*;
+    use crate::bus::Doings;
+
+    pub(in crate::cli::watch) fn explanation() -> Explanation {
+        Explanation {
+            client: "198.18.0.1".to_owned(),
+            in_force: "yes".to_owned(),
+            bans: vec![details(NOW - 5 * MINUTE, "198.18.0.1")],
+            jails: vec![Doings {
+                jail: "dovecot".to_owned(),
+                attempts: 5,
+                counting: 0,
+                limit: 3,
+            }],
+            users: vec!["bob".to_owned(), "al\u{202e}ice".to_owned()],
+            ignored: String::new(),
+            customers: vec![("carol".to_owned(), NOW - 120 * MINUTE)],
+            remembered_bans: 3,
+            last_ban_usec: NOW - 5 * MINUTE,
+            last_ban_until_usec: NOW + 55 * MINUTE,
+        }
+    }
+
+    #[test]
+    fn everything_that_is_known_is_said() {
+        let text = lines(&explanation(), NOW, &TimeZone::UTC).join("\n");
+        assert_eq!(
+            text,
+            "198.18.0.1 is banned in jail dovecot.\n  \
+               why     3 attempts, the first at 2026-11-22 12:14:55\n  \
+               since   2026-11-22 12:15:00, 5min ago\n  \
+               until   2026-11-22 13:15:00, in 55min\n  \
+               tried   alice, bob\n  \
+               before  it was banned twice\n\n\
+             The firewall keeps it out.\n\
+             Jail dovecot: 5 failed, 0 of them count; 3 bring a ban.\n\
+             It tried: bob, al\\u{202e}ice\n\
+             carol has logged in from there, 2h ago.\n\
+             It was banned 3 times, last on 2026-11-22 12:15:00; a next ban lasts longer."
+        );
+        let nothing = Explanation {
+            in_force: "no".to_owned(),
+            bans: Vec::new(),
+            jails: Vec::new(),
+            users: Vec::new(),
+            customers: Vec::new(),
+            remembered_bans: 0,
+            ignored: "192.0.2.0/24, the host's own".to_owned(),
+            ..explanation()
+        };
+        let text = lines(&nothing, NOW, &TimeZone::UTC).join("\n");
+        assert_eq!(
+            text,
+            "It is not banned.\n\nThe firewall lets it in.\n\
+             It is never banned: 192.0.2.0/24, the host's own.\n\
+             It has not failed of late in any jail."
+        );
+    }
+}

@@ -3,6 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::feed::Request;
+use super::line::clean;
 use super::panel::Panel;
 use super::state::{Focus, State, Typing};
 use crate::config::{MANUAL, span};
@@ -112,7 +113,7 @@ fn leave(state: &mut State) {
 fn explain(state: &mut State) -> Option<Order> {
     if state.focus == Focus::Accounts {
         let account = state.account.clone()?;
-        state.filter = account.to_lowercase();
+        state.filter = clean(&account, MAX_TYPED).to_lowercase();
         state.focus = Focus::Events;
         state.follow();
         return None;
@@ -182,6 +183,8 @@ fn in_line(state: &mut State, key: KeyCode) -> Option<Order> {
         }
         _ => {}
     }
+    // It was about what was typed before.
+    state.message = None;
     if let Some(Typing::Filter(text)) = &state.typing {
         state.filter = text.to_lowercase();
     }

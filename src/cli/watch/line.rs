@@ -109,9 +109,9 @@ fn say(happening: &Happening) -> (Kind, String) {
         Happening::Attempt { user, .. } => (Kind::Attempt, name(user)),
         Happening::Ban(ban) => {
             let time = ban.until_usec.saturating_sub(ban.since_usec);
-            let mut said = format!("{}: {}", text::span(time), cause(ban));
+            let mut said = format!("{}, {}", text::span(time), cause(ban));
             if let Some(last) = ban.users.last() {
-                said += &format!(", last {}", name(last));
+                said += &format!(", {}", name(last));
             }
             (Kind::Ban, said)
         }
@@ -128,7 +128,7 @@ fn say(happening: &Happening) -> (Kind, String) {
             (Kind::Unban, said.to_owned())
         }
         Happening::BanIgnored { attempts, user, .. } => {
-            let said = format!("not banned for {attempts} attempts, last {}", name(user));
+            let said = format!("{attempts} attempts, {}", name(user));
             (Kind::Ignored, said)
         }
         Happening::AccountUnderAttack { user, sources, .. } => {

@@ -2,6 +2,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::{bar, border};
+use unicode_width::UnicodeWidthChar;
 
 /// Terminals with neither colours nor characters beyond ASCII, or none that can be relied on.
 const OLD: [&str; 5] = ["vt100", "vt102", "vt220", "vt320", "ansi-m"];
@@ -74,7 +75,12 @@ impl Look {
     }
 
     /// What matters less.
-    pub(super) fn faint(self) -> Style {
+    pub(super) fn faint() -> Style {
+        Style::new().add_modifier(Modifier::DIM)
+    }
+
+    /// Lines around boxes. Some people's dark grey can't be read, so that no text has it.
+    pub(super) fn frame(self) -> Style {
         self.style(Color::DarkGray, Modifier::empty())
     }
 
@@ -88,7 +94,7 @@ impl Look {
     }
 
     /// The head and the last line.
-    pub(super) fn bar(self) -> Style {
+    pub(super) fn bar() -> Style {
         Style::new().reversed()
     }
 
@@ -116,9 +122,10 @@ impl Look {
             '…' => "~".to_owned(),
             '×' => "x".to_owned(),
             '·' => "|".to_owned(),
-            '↑' | '↓' => String::new(),
+            '↑' => "^".to_owned(),
+            '↓' => "v".to_owned(),
             c if c.is_ascii() => c.to_string(),
-            c => c.escape_unicode().to_string(),
+            c => "?".repeat(c.width().unwrap_or_default()),
         };
         text.chars().map(plain).collect()
     }

@@ -11,35 +11,28 @@ pub(super) struct Panel {
     pub(super) first: usize,
 }
 
+/// Fits into 80x24.
 const HELP: &str = "\
-What you see
-  The head: the firewall, how many sources it keeps out, failed logins and
-    bans per minute; in red, what is wrong with protection.
-  Top sources: who fails most, within the jails' windows.
-  Accounts: whose names strangers try; with ! those under attack, where
-    the first failure bans.
-  Events: failed logins (attempt), bans, lifted bans (unban), bans that were
-    not made (ignored: the source is on the list ignore), accounts that come
-    under attack. x3: three in that second.
+Up Down PgUp PgDn Home   select a line, which stops them; End: go on
+Space                    stop the lines, or let them go on
+Tab                      to the next box: sources, accounts, events
+Enter, e                 why the selected source is banned, or is not;
+                         of an account: show its events alone
+b                        ban: ADDRESS or PREFIX [JAIL] [TIME]
+l                        lift a source's bans, and forgive what it did
+/                        show only lines with these words
+p                        all problems in full
+Esc                      one step back
+Ctrl-L                   draw it all again
+q                        quit
 
-Keys
-  Up, Down, PgUp, PgDn, Home   select, and stop the lines where they are
-  End, Esc                     follow what comes again
-  Space                        stop the lines, or let them go on
-  Tab                          go to the sources, the accounts, the events
-  Enter or e                   explain the selected source: why it is banned,
-                               or not; of an account: show its events alone
-  b    ban a source: ADDRESS or PREFIX, then a jail and a time if you like,
-       as in \"198.51.100.0/24 dovecot 2h\"
-  l    lift all bans of a source, and forgive what it did
-  /    show only lines with these words: an address, a jail, a name, \"ban\"
-  p    all problems, in full
-  Ctrl-L  draw the screen again
-  q    quit
+Top sources: who fails most, within the jails' windows. Accounts with !
+are under attack: the first failure as one of them bans.
+Events: attempt, a failed login (x3: three in that second); BAN; unban;
+ignored, no ban since the source is on the list \"ignore\"; ATTACK, many
+sources fail for one account.
 
-banjour watch | grep bob      plain lines, for other programs
-banjour watch --json          one object for each event
-NO_COLOR=1 banjour watch      without colours";
+For other programs: banjour watch | grep bob; banjour watch --json";
 
 impl Panel {
     pub(super) fn new(title: String, lines: Vec<String>, source: Option<String>) -> Self {

@@ -330,4 +330,4 @@ impl Known {
 
 #[cfg(test)]
 #[path = "state/tests.rs"]
-mod tests;
+pub(super) mod tests;
