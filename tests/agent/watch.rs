@@ -26,8 +26,13 @@ struct Watch {
 impl Watch {
     /// Starts it, and waits until it hears the agent: there is no firewall here, which is a problem to tell.
     fn start(host: &Host, arguments: &[&str]) -> Self {
+        Self::start_on(host.bus.address(), host, arguments)
+    }
+
+    fn start_on(bus: &str, host: &Host, arguments: &[&str]) -> Self {
         let mut child = host
             .command(env!("CARGO_BIN_EXE_banjour"))
+            .env("DBUS_SYSTEM_BUS_ADDRESS", bus)
             .arg("watch")
             .args(arguments)
             .stdout(Stdio::piped())
@@ -176,7 +181,9 @@ fn it_outlives_the_agent() {
 fn it_outlives_the_bus() {
     let host = Host::new();
     let agent = host.start();
-    let watch = Watch::start(&host, &[]);
+    // The system's bus is known by its path alone, not by an identity that the next one has not.
+    let address = host.bus.address().split(',').next().unwrap();
+    let watch = Watch::start_on(address, &host, &[]);
     agent.ban("198.18.0.1", "", HOUR).unwrap();
     watch.hear(&["\tban\t", "198.18.0.1"]);
     host.bus.kill();
@@ -185,7 +192,7 @@ fn it_outlives_the_bus() {
     let directory = host.state().parent().unwrap().to_owned();
     let _ = std::fs::remove_file(directory.join("bus"));
     let _bus = Bus::start(&directory);
-    let _agent = host.start();
+    let _agent = host.start_with(&[("DBUS_SYSTEM_BUS_ADDRESS", address)]);
     watch.hear(&["agent-back"]);
     host.attempts("198.18.0.2", 3);
     watch.hear(&["\tban\t", "198.18.0.2"]);
@@ -214,10 +221,7 @@ fn a_reader_that_has_read_enough_is_no_error() {
         watch.try_wait().unwrap()
     });
     let text = printed(&watch.wait_with_output().unwrap(), 0);
-    assert!(
-        text.contains("problem\t") && text.ends_with("done\n"),
-        "{text}"
-    );
+    assert!(text.ends_with("done\n"), "{text}");
     assert_eq!(text.lines().count(), 2, "{text}");
 }
 

@@ -210,9 +210,9 @@ impl Feed {
         loop {
             tokio::select! {
                 signal = signals.next() => {
-                    let Some(signal) = signal else { return Err(bus_is_gone()) };
+                    let Some(Ok(signal)) = signal else { return Err(bus_is_gone()) };
                     due = due.min(Instant::now() + REFRESH);
-                    self.tell(&signal?).await?;
+                    self.tell(&signal).await?;
                 }
                 answer = answered.recv() => match answer {
                     Some(Ok(event)) => {

@@ -1,6 +1,8 @@
 //! Standard output with a thread of its own: what it is connected to may take nothing for as long as it likes.
 
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -21,21 +23,22 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn begin() -> Self {
+    pub(super) fn begin() -> io::Result<Self> {
+        let out = own_stdout()?;
         let (sender, pieces) = sync_channel(WAITING);
         let (failed, error) = oneshot::channel();
         let unwritten = Arc::<AtomicUsize>::default();
         let left = Arc::clone(&unwritten);
         thread::spawn(move || {
-            if let Err(error) = write(&pieces, &left) {
+            if let Err(error) = write(out, &pieces, &left) {
                 let _ = failed.send(error);
             }
         });
-        Self {
+        Ok(Self {
             pieces: sender,
             unwritten,
             error,
-        }
+        })
     }
 
     /// Takes a piece, unless thousands wait already.
@@ -70,8 +73,14 @@ impl Output {
     }
 }
 
-fn write(pieces: &Receiver<Vec<u8>>, left: &AtomicUsize) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+/// Standard output, without the lock of the one that all threads share: whoever writes may have to wait, and a panic's
+/// message must not wait for that.
+pub(super) fn own_stdout() -> io::Result<File> {
+    Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
+}
+
+fn write(out: File, pieces: &Receiver<Vec<u8>>, left: &AtomicUsize) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
     while let Ok(piece) = pieces.recv() {
         out.write_all(&piece)?;
         let mut count = 1;

@@ -26,7 +26,7 @@ pub(super) async fn run(connection: Connection, json: bool) -> Result<(), Failur
     let (mut events, _requests) = feed::begin(connection);
     let mut lines = Lines {
         json,
-        output: Output::begin(),
+        output: Output::begin()?,
         lost: 0,
         known: Known::default(),
         problems: Vec::new(),

@@ -25,7 +25,7 @@ use super::draw::{draw, page};
 use super::feed;
 use super::keys::{Order, press};
 use super::look::Look;
-use super::output::Output;
+use super::output::{Output, own_stdout};
 use super::state::State;
 use crate::cli::Failure;
 use crate::jail::usec;
@@ -56,7 +56,7 @@ pub(super) async fn run(connection: Connection, look: Look) -> Result<(), Failur
                 Some(Ok(TerminalEvent::Key(key))) if key.kind != KeyEventKind::Release => {
                     match press(&mut state, key) {
                         Some(Order::Quit) => return Ok(()),
-                        Some(Order::Redraw) => screen.terminal.clear()?,
+                        Some(Order::Redraw) => screen.anew()?,
                         Some(Order::Ask(request)) => {
                             if requests.try_send(request).is_err() {
                                 state.tell("too much is asked for already", true);
@@ -117,28 +117,33 @@ impl Screen {
                 "cannot use the terminal ({error}); try: banjour watch --plain"
             ))
         };
-        let before = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            // In this order, or the message would be wiped away with the window.
-            let _ = give_back(&mut io::stdout());
-            let _ = disable_raw_mode();
-            before(info);
-        }));
-        enable_raw_mode().map_err(no_terminal)?;
-        let pending = Pending::default();
+        let (pending, direct) = (Pending::default(), own_stdout()?);
         let mut screen = Self {
-            terminal: Terminal::new(CrosstermBackend::new(pending.clone())).map_err(|error| {
-                let _ = disable_raw_mode();
-                no_terminal(error)
-            })?,
+            terminal: Terminal::new(CrosstermBackend::new(pending.clone())).map_err(no_terminal)?,
             pending,
-            output: Output::begin(),
+            output: Output::begin()?,
             look,
             drawn: Instant::now(),
         };
+        let before = panic::take_hook();
+        let taken = enable_raw_mode();
+        panic::set_hook(Box::new(move |info| {
+            // In this order, or the message would be wiped away with the window.
+            let _ = direct.try_clone().and_then(|mut out| give_back(&mut out));
+            let _ = disable_raw_mode();
+            before(info);
+        }));
+        taken.map_err(no_terminal)?;
         execute!(screen.pending, EnterAlternateScreen)?;
-        screen.terminal.clear()?;
+        screen.anew()?;
         Ok(screen)
+    }
+
+    /// Has everything drawn again. ratatui's own way asks the terminal where the cursor is, which not every one tells.
+    fn anew(&mut self) -> io::Result<()> {
+        execute!(self.pending, Clear(ClearType::All))?;
+        self.terminal = Terminal::new(CrosstermBackend::new(self.pending.clone()))?;
+        Ok(())
     }
 
     /// Draws, unless the terminal has not even taken what was drawn before.
