@@ -117,6 +117,8 @@ impl Painter<'_> {
             (None, []) => {
                 let text = if state.version.is_empty() {
                     " asking the agent …".to_owned()
+                } else if state.firewall.is_empty() {
+                    " the agent looks for a firewall …".to_owned()
                 } else {
                     format!(
                         " protecting; no problems · version {}",
@@ -134,7 +136,12 @@ impl Painter<'_> {
 
     fn sources(&self, frame: &mut Frame<'_>, area: Rect) {
         let state = self.state;
-        let inner = self.boxed(frame, area, "Top sources", Some(Focus::Sources));
+        let inner = self.boxed(
+            frame,
+            area,
+            "Top sources, failed logins",
+            Some(Focus::Sources),
+        );
         if state.sources.is_empty() {
             return self.nothing(frame, inner, "nobody fails");
         }
@@ -159,7 +166,7 @@ impl Painter<'_> {
 
     fn accounts(&self, frame: &mut Frame<'_>, area: Rect) {
         let state = self.state;
-        let inner = self.boxed(frame, area, "Accounts", Some(Focus::Accounts));
+        let inner = self.boxed(frame, area, "Accounts tried", Some(Focus::Accounts));
         if state.accounts.is_empty() {
             return self.nothing(frame, inner, "none is tried");
         }
@@ -174,8 +181,8 @@ impl Painter<'_> {
             } else {
                 (' ', Style::new())
             };
-            let name = fit(&of.user, width.saturating_sub(8));
-            let text = format!("{mark}{name}{:>6} ", of.attempts);
+            let name = fit(&of.user, width.saturating_sub(6));
+            let text = format!("{mark}{name}{:>5}", of.attempts);
             let focus = state.focus == Focus::Accounts && selected(&of.user);
             self.row(&text, style, focus)
         });

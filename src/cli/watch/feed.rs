@@ -31,7 +31,9 @@ const REQUESTS: usize = 16;
 const SIGNALS: NonZeroUsize = NonZeroUsize::new(1024).expect("is not 0");
 /// So many of each kind are asked for: more than a screen shows.
 const MOST: u32 = 50;
-/// How soon the overview is asked for again: after something happened, and when nothing does.
+/// How soon the overview is asked for again: after a property has changed, after something else happened, and when
+/// nothing does.
+const REFRESH_SOON: Duration = Duration::from_millis(100);
 const REFRESH: Duration = Duration::from_secs(2);
 const REFRESH_IDLE: Duration = Duration::from_secs(10);
 /// How long the agent may take to answer before it is taken for gone.
@@ -211,13 +213,17 @@ impl Feed {
             tokio::select! {
                 signal = signals.next() => {
                     let Some(Ok(signal)) = signal else { return Err(bus_is_gone()) };
-                    due = due.min(Instant::now() + REFRESH);
+                    let is_property = signal.header().member().is_some_and(|of| of == "PropertiesChanged");
+                    due = due.min(Instant::now() + if is_property { REFRESH_SOON } else { REFRESH });
                     self.tell(&signal).await?;
                 }
                 answer = answered.recv() => match answer {
                     Some(Ok(event)) => {
-                        if let Event::Here(_) | Event::Refreshed(_) = event {
-                            (due, asked) = (Instant::now() + REFRESH_IDLE, false);
+                        match event {
+                            // An agent that has just begun is still reading what was before.
+                            Event::Here(_) => (due, asked) = (Instant::now() + REFRESH, false),
+                            Event::Refreshed(_) => (due, asked) = (Instant::now() + REFRESH_IDLE, false),
+                            _ => {}
                         }
                         self.events.send(event).await?;
                     }

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::panic;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossterm::cursor::{MoveTo, Show};
@@ -108,6 +110,8 @@ struct Screen {
     output: Output,
     look: Look,
     drawn: Instant,
+    /// A panic has given the terminal back, and its message is on it.
+    given_back: Arc<AtomicBool>,
 }
 
 impl Screen {
@@ -124,13 +128,16 @@ impl Screen {
             output: Output::begin()?,
             look,
             drawn: Instant::now(),
+            given_back: Arc::default(),
         };
+        let given_back = Arc::clone(&screen.given_back);
         let before = panic::take_hook();
         let taken = enable_raw_mode();
         panic::set_hook(Box::new(move |info| {
             // In this order, or the message would be wiped away with the window.
             let _ = direct.try_clone().and_then(|mut out| give_back(&mut out));
             let _ = disable_raw_mode();
+            given_back.store(true, Ordering::SeqCst);
             before(info);
         }));
         taken.map_err(no_terminal)?;
@@ -171,6 +178,9 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
+        if self.given_back.load(Ordering::SeqCst) {
+            return;
+        }
         let _ = give_back(&mut self.pending);
         self.send();
         self.output.drain(LAST_FRAME);
