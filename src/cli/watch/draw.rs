@@ -1,17 +1,18 @@
 //! The window, drawn from the state.
 
+mod dialog;
+
 use jiff::tz::TimeZone;
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line as Row, Span};
-use ratatui::widgets::{Block, Clear, Paragraph, Sparkline, Wrap};
+use ratatui::widgets::{Block, Paragraph, Sparkline};
 use unicode_width::UnicodeWidthStr;
 
 use super::line::{Kind, Line, clean};
 use super::look::Look;
-use super::panel::Panel;
-use super::state::{Focus, State, Typing};
+use super::state::{Focus, State};
 use crate::cli::text::timestamp;
 
 /// Below this nothing of use fits.
@@ -143,7 +144,7 @@ impl Painter<'_> {
             Some(Focus::Sources),
         );
         if state.sources.is_empty() {
-            return self.nothing(frame, inner, "nobody fails");
+            return Self::nothing(frame, inner, "nobody fails");
         }
         let selected = |source: &str| state.source.as_deref() == Some(source);
         let at = state.sources.iter().position(|of| selected(&of.source));
@@ -168,7 +169,7 @@ impl Painter<'_> {
         let state = self.state;
         let inner = self.boxed(frame, area, "Accounts tried", Some(Focus::Accounts));
         if state.accounts.is_empty() {
-            return self.nothing(frame, inner, "none is tried");
+            return Self::nothing(frame, inner, "none is tried");
         }
         let selected = |user: &str| state.account.as_deref() == Some(user);
         let at = state.accounts.iter().position(|of| selected(&of.user));
@@ -213,10 +214,13 @@ impl Painter<'_> {
         let state = self.state;
         let mut title = "Events".to_owned();
         if !state.filter.is_empty() {
-            title += &format!(" with \"{}\"", clean(&state.filter, 30));
+            title = format!("{title} with \"{}\"", clean(&state.filter, 30));
         }
         if let Some(frozen) = &state.frozen {
-            title += &format!(" · STOPPED, {} more since; End: follow", frozen.missed);
+            title = format!(
+                "{title} · STOPPED, {} more since; End: follow",
+                frozen.missed
+            );
         }
         let inner = self.boxed(frame, area, &title, Some(Focus::Events));
         let shown = state.shown();
@@ -226,7 +230,7 @@ impl Painter<'_> {
             } else {
                 "No event has these words. Esc: show all."
             };
-            return self.nothing(frame, inner, text);
+            return Self::nothing(frame, inner, text);
         }
         let height = usize::from(inner.height);
         let at = shown.iter().position(|line| Some(line.id) == state.line);
@@ -248,11 +252,10 @@ impl Painter<'_> {
     fn event(&self, line: &Line, (source, jail): (usize, usize), width: usize) -> Row<'static> {
         let kind = match line.kind {
             Kind::Attempt => Style::new(),
-            Kind::Ban => self.look.style(Color::Red, Modifier::BOLD),
+            Kind::Ban | Kind::Problem => self.look.style(Color::Red, Modifier::BOLD),
             Kind::Unban | Kind::Solved => self.look.style(Color::Green, Modifier::empty()),
             Kind::Ignored => self.look.style(Color::Cyan, Modifier::empty()),
             Kind::Account => self.look.style(Color::Magenta, Modifier::BOLD),
-            Kind::Problem => self.look.style(Color::Red, Modifier::BOLD),
         };
         let mut said = line.text.clone();
         if line.attempts > 1 {
@@ -285,105 +288,6 @@ impl Painter<'_> {
         Row::from(spans.to_vec())
     }
 
-    fn typing(&self, frame: &mut Frame<'_>, area: Rect) {
-        let state = self.state;
-        if let Some(message) = &state.message
-            && (state.typing.is_none() || message.is_error)
-        {
-            let style = if message.is_error {
-                self.look.style(Color::Red, Modifier::BOLD)
-            } else {
-                self.look.style(Color::Green, Modifier::BOLD)
-            };
-            let text = clean(&message.text, usize::from(area.width).saturating_sub(2));
-            let row = Row::styled(format!(" {}", self.look.text(&text)), style);
-            frame.render_widget(row, area);
-            if state.typing.is_none() {
-                return;
-            }
-        }
-        let (label, typed) = match &state.typing {
-            Some(Typing::Ban(typed)) => (" Ban: ", typed),
-            Some(Typing::Lift(typed)) => (" Lift the bans of: ", typed),
-            Some(Typing::Filter(typed)) => (" Show only lines with: ", typed),
-            None => return,
-        };
-        // Of a long text, the end is where one types.
-        let room = usize::from(area.width).saturating_sub(label.width() + 2);
-        let mut shown = clean(typed, usize::MAX);
-        while shown.width() > room {
-            shown.remove(0);
-        }
-        if state
-            .message
-            .as_ref()
-            .is_none_or(|message| !message.is_error)
-        {
-            let row = Row::from(vec![
-                Span::styled(label, Style::new().bold()),
-                Span::raw(self.look.text(&shown)),
-            ]);
-            frame.render_widget(row, area);
-            frame.set_cursor_position((area.x + columns(label) + columns(&shown), area.y));
-        }
-    }
-
-    fn keys(&self, frame: &mut Frame<'_>, area: Rect) {
-        let state = self.state;
-        let text = match (&state.typing, &state.panel) {
-            (Some(Typing::Ban(_)), _) => {
-                " Enter: ban   Esc: don't   ADDRESS [JAIL] [TIME], as in 192.0.2.7 dovecot 2h"
-            }
-            (Some(Typing::Lift(_)), _) => " Enter: lift, and forgive   Esc: don't",
-            (Some(Typing::Filter(_)), _) => " Enter: keep it   Esc: show all lines",
-            (None, Some(panel)) if panel.source.is_some() => {
-                " Esc back   b ban   l lift   ↑↓ scroll"
-            }
-            (None, Some(_)) => " Esc back   ↑↓ scroll",
-            (None, None) if area.width < 110 => {
-                " q quit  ? help  ↑↓ select  Enter explain  b ban  l lift  / filter  Space stop"
-            }
-            (None, None) => {
-                " q quit   ? help   ↑↓ select   Tab next box   Enter explain   b ban   l lift   / filter   Space stop   p problems"
-            }
-        };
-        let text = self.look.text(&clean(text, area.width.into()));
-        frame.render_widget(Paragraph::new(text).style(Look::bar()), area);
-    }
-
-    fn panel(&self, frame: &mut Frame<'_>, panel: &Panel, area: Rect) {
-        let width = area.width.saturating_sub(4).min(90);
-        let lines: Vec<_> = panel
-            .lines
-            .iter()
-            .map(|line| self.look.text(&clean(line, 1000)))
-            .collect();
-        let inside = usize::from(width.saturating_sub(4)).max(1);
-        let high: usize = lines
-            .iter()
-            .map(|line| line.width().div_ceil(inside).max(1))
-            .sum();
-        let height = u16::try_from(high + 2)
-            .unwrap_or(u16::MAX)
-            .min(area.height.saturating_sub(2));
-        let place = Rect {
-            x: area.x + (area.width - width) / 2,
-            y: area.y + (area.height - 1 - height) / 2,
-            width,
-            height,
-        };
-        frame.render_widget(Clear, place);
-        let inner = self.boxed(frame, place, &panel.title, None);
-        let inner = inner.inner(ratatui::layout::Margin::new(1, 0));
-        let last = high.saturating_sub(inner.height.into());
-        let first = u16::try_from(panel.first.min(last)).unwrap_or(u16::MAX);
-        let text: Vec<Row<'_>> = lines.into_iter().map(Row::from).collect();
-        let text = Paragraph::new(text)
-            .wrap(Wrap { trim: false })
-            .scroll((first, 0));
-        frame.render_widget(text, inner);
-    }
-
     /// A box with a title; that which has the keys is told from the others.
     fn boxed(&self, frame: &mut Frame<'_>, area: Rect, title: &str, focus: Option<Focus>) -> Rect {
         let has_keys = focus.is_none_or(|focus| focus == self.state.focus);
@@ -404,7 +308,7 @@ impl Painter<'_> {
         inner
     }
 
-    fn nothing(&self, frame: &mut Frame<'_>, area: Rect, text: &str) {
+    fn nothing(frame: &mut Frame<'_>, area: Rect, text: &str) {
         let text = Paragraph::new(text.to_owned())
             .style(Look::faint())
             .alignment(Alignment::Center);
@@ -445,5 +349,4 @@ fn columns(text: &str) -> u16 {
 }
 
 #[cfg(test)]
-#[path = "draw/tests.rs"]
 mod tests;

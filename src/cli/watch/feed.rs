@@ -160,7 +160,7 @@ impl Feed {
             .receive_name_owner_changed_with_args(&[(0, bus::NAME)])
             .await?;
         loop {
-            let name = WellKnownName::from_static_str(bus::NAME).map_err(zbus::Error::from)?;
+            let name = WellKnownName::from_static_str(bus::NAME)?;
             let owner = match bus.get_name_owner(name.into()).await {
                 Ok(owner) => owner.into_inner(),
                 Err(zbus::fdo::Error::NameHasNoOwner(_)) => {
@@ -312,9 +312,10 @@ async fn snapshot(manager: &ManagerProxy<'_>, first: bool) -> zbus::Result<Box<S
             // Without a flag that lets a dialog for a password come up again and again.
             manager.inner().call("Overview", &(MOST, 0_u64)).await?
         };
-        let bans = match first {
-            true => manager.list_bans().await?,
-            false => Vec::new(),
+        let bans = if first {
+            manager.list_bans().await?
+        } else {
+            Vec::new()
         };
         Ok(Box::new(Snapshot {
             version: manager.version().await?,

@@ -71,10 +71,10 @@ fn in_window(state: &mut State, key: KeyCode) -> Option<Order> {
         KeyCode::End if state.focus == Focus::Events => state.follow(),
         KeyCode::End => state.step(isize::MAX),
         KeyCode::Tab | KeyCode::Right => {
-            turn(state, [Focus::Events, Focus::Sources, Focus::Accounts])
+            turn(state, [Focus::Events, Focus::Sources, Focus::Accounts]);
         }
         KeyCode::BackTab | KeyCode::Left => {
-            turn(state, [Focus::Events, Focus::Accounts, Focus::Sources])
+            turn(state, [Focus::Events, Focus::Accounts, Focus::Sources]);
         }
         KeyCode::Esc => leave(state),
         _ => {}

@@ -111,7 +111,7 @@ fn say(happening: &Happening) -> (Kind, String) {
             let time = ban.until_usec.saturating_sub(ban.since_usec);
             let mut said = format!("{}, {}", text::span(time), cause(ban));
             if let Some(last) = ban.users.last() {
-                said += &format!(", {}", name(last));
+                said = format!("{said}, {}", name(last));
             }
             (Kind::Ban, said)
         }

@@ -127,12 +127,13 @@ impl Lines {
 /// Time, kind, source, jail, user, and what else there is to say, with tabs between.
 fn plain_line(happening: &Happening) -> String {
     let detail = match happening {
-        Happening::Attempt { attempts, .. } => count(*attempts, "attempt"),
+        Happening::Attempt { attempts, .. } | Happening::BanIgnored { attempts, .. } => {
+            count(*attempts, "attempt")
+        }
         Happening::Ban(ban) => {
             format!("until {}: {}", text::time(ban.until_usec), cause(ban))
         }
         Happening::Unban { reason, .. } => reason.clone(),
-        Happening::BanIgnored { attempts, .. } => count(*attempts, "attempt"),
         Happening::AccountUnderAttack { sources, .. } => count(*sources, "source"),
         Happening::Problem { text, .. }
         | Happening::Solved { text, .. }

@@ -329,5 +329,4 @@ impl Known {
 }
 
 #[cfg(test)]
-#[path = "state/tests.rs"]
 pub(super) mod tests;
