@@ -29,6 +29,8 @@ pub(super) const EVENTS: usize = 256;
 const REQUESTS: usize = 16;
 /// Signals that were read and not yet looked at.
 const SIGNALS: NonZeroUsize = NonZeroUsize::new(1024).expect("is not 0");
+/// Happenings that wait for the agent's first answer; of those beyond, the answer knows the bans.
+const EARLY: usize = 1000;
 /// So many of each kind are asked for: more than a screen shows.
 const MOST: u32 = 50;
 /// How soon the overview is asked for again: after a property has changed, after something else happened, and when
@@ -209,16 +211,19 @@ impl Feed {
         });
         // Nothing is due before the first answer, and at any time one is on its way at the most.
         let (mut due, mut asked) = (Instant::now() + REFRESH_IDLE, true);
+        // What is heard before that is told after it.
+        let mut early = Some(Vec::new());
         loop {
             tokio::select! {
                 signal = signals.next() => {
                     let Some(Ok(signal)) = signal else { return Err(bus_is_gone()) };
                     let is_property = signal.header().member().is_some_and(|of| of == "PropertiesChanged");
                     due = due.min(Instant::now() + if is_property { REFRESH_SOON } else { REFRESH });
-                    self.tell(&signal).await?;
+                    self.tell(&signal, &mut early).await?;
                 }
                 answer = answered.recv() => match answer {
                     Some(Ok(event)) => {
+                        let is_first = matches!(event, Event::Here(_));
                         match event {
                             // An agent that has just begun is still reading what was before.
                             Event::Here(_) => (due, asked) = (Instant::now() + REFRESH, false),
@@ -226,6 +231,11 @@ impl Feed {
                             _ => {}
                         }
                         self.events.send(event).await?;
+                        if is_first {
+                            for happening in early.take().into_iter().flatten() {
+                                self.events.send(Event::Happened(happening)).await?;
+                            }
+                        }
                     }
                     Some(Err(error)) => return Err(error.into()),
                     None => return Err(End::Finished),
@@ -258,9 +268,15 @@ impl Feed {
         }
     }
 
-    async fn tell(&mut self, signal: &Message) -> Result<(), End> {
-        if let Some(happening) = Happening::read(signal, usec(Timestamp::now())) {
-            self.events.send(Event::Happened(happening)).await?;
+    async fn tell(
+        &mut self,
+        signal: &Message,
+        early: &mut Option<Vec<Happening>>,
+    ) -> Result<(), End> {
+        match (Happening::read(signal, usec(Timestamp::now())), early) {
+            (Some(happening), None) => self.events.send(Event::Happened(happening)).await?,
+            (Some(happening), Some(early)) if early.len() < EARLY => early.push(happening),
+            _ => {}
         }
         Ok(())
     }

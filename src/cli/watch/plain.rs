@@ -171,7 +171,8 @@ fn json_line(happening: &Happening) -> String {
             line.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                line += &format!("\\u{unit:04x}");
+                let escaped = format!("\\u{unit:04x}");
+                line.push_str(&escaped);
             }
         }
     }

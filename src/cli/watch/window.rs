@@ -19,12 +19,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use zbus::Connection;
 
 use super::Ending;
 use super::draw::{draw, page};
-use super::feed;
+use super::feed::{self, Request};
 use super::keys::{Order, press};
 use super::look::Look;
 use super::output::{Output, own_stdout};
@@ -59,11 +60,7 @@ pub(super) async fn run(connection: Connection, look: Look) -> Result<(), Failur
                     match press(&mut state, key) {
                         Some(Order::Quit) => return Ok(()),
                         Some(Order::Redraw) => screen.anew()?,
-                        Some(Order::Ask(request)) => {
-                            if requests.try_send(request).is_err() {
-                                state.tell("too much is asked for already", true);
-                            }
-                        }
+                        Some(Order::Ask(request)) => ask(&requests, request, &mut state),
                         None => {}
                     }
                     next = Instant::now();
@@ -86,6 +83,12 @@ pub(super) async fn run(connection: Connection, look: Look) -> Result<(), Failur
                 next = next.min(screen.drawn + FRAME);
             }
         }
+    }
+}
+
+fn ask(requests: &mpsc::Sender<Request>, request: Request, state: &mut State) {
+    if requests.try_send(request).is_err() {
+        state.tell("too much is asked for already", true);
     }
 }
 
