@@ -44,7 +44,7 @@ fn every_command_for_a_mail_host_works(guest: &Guest) -> Result<()> {
     Ok(())
 }
 
-/// The right column of what was used with fail2ban. `journalctl -f` ends with Ctrl-C only.
+/// The right column of what was used with fail2ban. `journalctl -f` and `banjour watch` end with Ctrl-C only.
 fn every_command_beside_fail2bans_works(guest: &Guest) -> Result<()> {
     let commands = FAIL2BAN
         .lines()
@@ -56,7 +56,11 @@ fn every_command_beside_fail2bans_works(guest: &Guest) -> Result<()> {
                 .iter()
                 .any(|start| code.starts_with(start))
         })
-        .filter(|code| !code.ends_with(" -f") && !code.ends_with("LINE"));
+        .filter(|code| {
+            ![" -f", " watch", "LINE"]
+                .iter()
+                .any(|end| code.ends_with(end))
+        });
     let mut count = 0;
     for command in commands {
         guest.sh(command)?;

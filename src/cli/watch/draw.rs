@@ -203,10 +203,8 @@ impl Painter<'_> {
             .bar_set(self.look.bars())
             .style(self.look.style(Color::Yellow, Modifier::empty()));
         frame.render_widget(bars, chart);
-        let [ago, max] = [format!("-{minutes}min"), format!("max {most}")];
-        let gap = minutes.saturating_sub(ago.width() + max.width() + 3) / 2;
-        let text = format!("{ago}{0:gap$}{max}", "");
-        let text = format!("{text}{:>1$}", "now", minutes.saturating_sub(text.width()));
+        let (ago, max) = (format!("-{minutes}min"), format!("max {most}"));
+        let text = format!("{ago}{max:>0$}", minutes.saturating_sub(ago.width()));
         frame.render_widget(Paragraph::new(text).style(Look::faint()), legend);
     }
 

@@ -121,6 +121,7 @@ pub(super) mod tests {
             client: "198.18.0.1".to_owned(),
             in_force: "yes".to_owned(),
             bans: vec![details(NOW - 5 * MINUTE, "198.18.0.1")],
+            members: Vec::new(),
             jails: vec![Doings {
                 jail: "dovecot".to_owned(),
                 attempts: 5,
