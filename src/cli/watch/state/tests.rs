@@ -184,7 +184,11 @@ fn alike_attempts_of_a_second_are_one_line() {
     for n in 0..1000 {
         state.hear(attempt(
             NOW + n,
-            ["198.18.0.1", "198.18.0.2"][n as usize % 2],
+            if n % 2 == 0 {
+                "198.18.0.1"
+            } else {
+                "198.18.0.2"
+            },
             "bob",
         ));
     }
