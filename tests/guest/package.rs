@@ -11,7 +11,7 @@ use libtest_mimic::Trial;
 
 use crate::RELEASES;
 use crate::agent::SOON;
-use crate::client::Service::{Imap, Smtp};
+use crate::client::Service::Imap;
 use crate::host::{Guest, make, wait_for};
 use crate::kernel::Firewall;
 
@@ -80,7 +80,7 @@ fn life(guest: &Guest) -> Result<()> {
     let ban = guest.expect_banned_in(source, "dovecot")?;
     ensure!(ban.until - ban.since == 3 * 3_600_000_000, "{ban:?}");
     let patient = guest.source_v6();
-    guest.attackers.fail(patient, Smtp, 2)?;
+    guest.attackers.fail(patient, Imap, 2)?;
 
     // Upgraded while one who is banned goes on, and another one goes on as soon as it is done.
     let pid = guest.main_pid()?;
@@ -104,7 +104,7 @@ fn life(guest: &Guest) -> Result<()> {
         "{:?}",
         guest.bans()?
     );
-    guest.attackers.fail(patient, Smtp, 1)?;
+    guest.attackers.fail(patient, Imap, 1)?;
     guest.expect_banned(patient)?;
     let bans = guest.bans()?;
 
@@ -216,15 +216,15 @@ fn deb(guest: &Guest, version: &str) -> Result<String> {
 
 /// The package that `make deb` or `make rpm` makes of a version.
 fn made(kind: &str, version: &str) -> Result<PathBuf> {
-    static MAKING: Mutex<()> = Mutex::new(());
-    let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    let packages = format!(
-        "{}/packages-{}",
-        env!("CARGO_TARGET_TMPDIR"),
-        std::process::id()
-    );
+    static EMPTIED: Mutex<bool> = Mutex::new(false);
+    let packages = concat!(env!("CARGO_TARGET_TMPDIR"), "/packages");
+    let mut emptied = EMPTIED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*emptied && fs::exists(packages)? {
+        fs::remove_dir_all(packages)?;
+    }
+    *emptied = true;
     let find = || {
-        let mut entries = fs::read_dir(&packages).ok()?.flatten();
+        let mut entries = fs::read_dir(packages).ok()?.flatten();
         let found = entries.find(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
             name.contains(version) && name.ends_with(kind)
