@@ -20,6 +20,9 @@ pub(super) const ALARM: Style = AnsiColor::Red.on_default().bold();
 /// What is well.
 pub(super) const CALM: Style = AnsiColor::Green.on_default();
 
+/// What could be better, or is not known.
+pub(super) const HINT: Style = AnsiColor::Yellow.on_default();
+
 /// A text in a style. [`print`] takes styles away where nobody sees them, or wants to (`NO_COLOR`).
 pub(super) fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")

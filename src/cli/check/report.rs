@@ -1,9 +1,9 @@
 //! What was found, and how it is shown: groups, a line for each, marked; what to do below it.
 
-use std::env;
-use std::io::{self, IsTerminal};
-
+use anstyle::Style;
 use serde_json::{Value, json};
+
+use super::text::{self, styled};
 
 /// Longest line; some problems quote what programs complain of.
 const MAX_LINE: usize = 500;
@@ -65,13 +65,13 @@ impl Level {
         }
     }
 
-    /// Before the line, and its colour (`console_codes(4)`).
-    fn mark(self) -> (&'static str, &'static str) {
+    /// Before the line.
+    fn mark(self) -> (&'static str, Style) {
         match self {
-            Self::Fine => ("✓", "32"),
-            Self::ToDo => ("✗", "1;31"),
-            Self::Advice => ("•", "33"),
-            Self::Unknown => ("?", "36"),
+            Self::Fine => ("✓", text::CALM),
+            Self::ToDo => ("✗", text::ALARM),
+            Self::Advice => ("•", text::HINT),
+            Self::Unknown => ("?", text::HINT),
         }
     }
 }
@@ -162,14 +162,11 @@ impl Report {
     }
 
     pub(super) fn as_text(&self) -> String {
-        if !io::stdout().is_terminal() {
+        if !text::on_terminal() {
             return self.as_lines();
         }
-        // no-color.org: whatever it is set to, but for nothing.
-        let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || env::var_os("TERM").is_some_and(|term| term == "dumb");
         let width = terminal_size::terminal_size().map_or(WIDTH, |(width, _)| usize::from(width.0));
-        self.as_groups(!plain, width)
+        self.as_groups(width)
     }
 
     /// For programs.
@@ -187,18 +184,11 @@ impl Report {
     }
 
     /// For people.
-    fn as_groups(&self, colours: bool, width: usize) -> String {
-        let paint = |colour: &str, text: &str| {
-            if colours {
-                format!("\x1b[{colour}m{text}\x1b[0m")
-            } else {
-                text.to_owned()
-            }
-        };
+    fn as_groups(&self, width: usize) -> String {
         let mut out = match self.to_do() {
-            0 => paint(Level::Fine.mark().1, "this host is protected"),
-            1 => paint(Level::ToDo.mark().1, "1 thing is to be done"),
-            n => paint(Level::ToDo.mark().1, &format!("{n} things are to be done")),
+            0 => styled(text::CALM, "this host is protected"),
+            1 => styled(text::ALARM, "1 thing is to be done"),
+            n => styled(text::ALARM, &format!("{n} things are to be done")),
         };
         for (level, one, several) in [
             (Level::Advice, "piece of advice", "pieces of advice"),
@@ -219,14 +209,14 @@ impl Report {
             let findings = self.0.iter().filter(|finding| finding.group == group);
             let mut findings = findings.peekable();
             if findings.peek().is_some() {
-                out.extend(["\n", &paint("1", group.name()), "\n"]);
+                out.extend(["\n", &styled(text::STRONG, group.name()), "\n"]);
             }
             for finding in findings {
-                let (mark, colour) = finding.level.mark();
+                let (mark, style) = finding.level.mark();
                 let what = wrapped(&finding.what, width.saturating_sub(4));
-                out.extend(["  ", &paint(colour, mark), " ", &what, "\n"]);
+                out.extend(["  ", &styled(style, mark), " ", &what, "\n"]);
                 if let Some(action) = &finding.action {
-                    out.extend(["    ", &paint(colour, "→"), " ", action, "\n"]);
+                    out.extend(["    ", &styled(style, "→"), " ", action, "\n"]);
                 }
             }
         }
@@ -281,12 +271,12 @@ mod tests {
 
     #[test]
     fn people_get_groups_with_marks() {
-        let text = some().as_groups(false, 80);
+        let coloured = some().as_groups(80);
+        assert!(coloured.contains(&styled(text::ALARM, "✗")));
+        let text = anstream::adapter::strip_str(&coloured).to_string();
         let expected = "1 thing is to be done, 1 piece of advice\n\nagent\n  ✗ it does not run\n    → start it\n\n\
                         mail servers\n  • it is old\n    → upgrade it\n\nclock\n  ✓ it goes\n";
         assert_eq!(text, expected);
-        let coloured = some().as_groups(true, 80);
-        assert!(coloured.contains("\x1b[1;31m✗\x1b[0m it does not run"));
     }
 
     #[test]
