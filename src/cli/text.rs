@@ -94,15 +94,20 @@ pub(super) fn since(usec: u64, now: Timestamp) -> String {
 /// What somebody else wrote, without what a terminal would obey, and not endless.
 pub(super) fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let text = text.chars().take(MAX_PRINTED);
-    text.map(|c| if is_obeyed(c) { '\u{fffd}' } else { c })
-        .collect()
+    let mut out = String::new();
+    for c in text.chars().take(MAX_PRINTED) {
+        if is_printable(c) {
+            out.push(c);
+        } else {
+            out.extend(c.escape_unicode());
+        }
+    }
+    out
 }
 
-/// Control characters, and those that turn the direction of writing.
-fn is_obeyed(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Whether Rust prints it as it is: no control, format, private, surrogate or unassigned character, no odd space.
+pub(super) fn is_printable(c: char) -> bool {
+    matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1
 }
 
 /// How far a time lies ahead: `in 59min`.
@@ -149,6 +154,13 @@ pub(super) fn timestamp(usec: u64) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_spelled_out() {
+        let shown = printable(b"a\x1b[31mb\xe2\x80\xae\"c\" \xff\xc3\xbc");
+        assert_eq!(shown, "a\\u{1b}[31mb\\u{202e}\"c\" \u{fffd}\u{fc}");
+        assert_eq!(printable(&[b'x'; 9000]).len(), MAX_PRINTED);
+    }
 
     #[test]
     fn spans_are_short() {

@@ -150,7 +150,7 @@ pub(super) fn clean(text: &str, columns: usize) -> String {
     let mut used = 0;
     for c in text.chars() {
         let (spelled, width) = match c.width() {
-            Some(width) if width > 0 && is_printable(c) => (c.to_string(), width),
+            Some(width) if width > 0 && text::is_printable(c) => (c.to_string(), width),
             _ => {
                 let spelled = c.escape_unicode().to_string();
                 let width = spelled.len();
@@ -170,11 +170,6 @@ pub(super) fn clean(text: &str, columns: usize) -> String {
         used += width;
     }
     out
-}
-
-/// Whether Rust prints it as it is: no control, format, private, surrogate or unassigned character, no odd space.
-pub(super) fn is_printable(c: char) -> bool {
-    matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1
 }
 
 #[cfg(test)]

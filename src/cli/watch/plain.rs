@@ -8,10 +8,11 @@ use zbus::Connection;
 use super::Ending;
 use super::feed::{self, Event};
 use super::happening::{Happening, cause};
-use super::line::{clean, is_printable};
+use super::line::clean;
 use super::output::Output;
 use super::state::{Known, problems_changed};
 use crate::bus::BanDetails;
+use crate::cli::text::is_printable;
 use crate::cli::{Failure, text};
 use crate::jail::usec;
 

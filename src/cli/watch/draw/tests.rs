@@ -113,7 +113,7 @@ fn what_attackers_write_stays_in_its_place() {
         for (cell, was) in after.content.iter().zip(&before.content) {
             let symbol = cell.symbol();
             assert!(
-                symbol.chars().all(super::super::line::is_printable),
+                symbol.chars().all(crate::cli::text::is_printable),
                 "{symbol:?}"
             );
             assert!(symbol.width() <= 2, "{symbol:?}");
