@@ -23,6 +23,9 @@ const MOMENT: Duration = Duration::from_secs(5);
 /// The mail server is thought to be in trouble for this long after it last said so.
 const TROUBLE_LASTS: Duration = Duration::from_mins(1);
 
+/// Characters of a problem that are told; a firewall may complain of all that it was given.
+const MAX_TEXT: usize = 1000;
+
 /// What can be wrong; one text at a time for each. In order of weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
@@ -87,6 +90,7 @@ impl Problems {
 
     /// Says how things are with one kind. Only a change is told.
     pub(super) fn set(&mut self, kind: Kind, text: Option<String>) {
+        let text = text.map(|text| one_line(&text));
         if self.texts.get(&kind) == text.as_ref() {
             return;
         }
@@ -184,5 +188,24 @@ impl Problems {
             self.told = Some(Instant::now());
         }
         self.changed = false;
+    }
+}
+
+/// What a firewall complains of may have lines, and systemd takes the status up to the end of one (`sd_notify(3)`).
+fn one_line(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join(" ").chars().take(MAX_TEXT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_one_line_and_not_endless() {
+        let text = one_line("it says:\n\t{\"a\":\r\n 1}\nREADY=1\u{85}x");
+        assert_eq!(text, "it says: {\"a\": 1} READY=1 x");
+        assert_eq!(one_line(&"x".repeat(99_999)).len(), MAX_TEXT);
     }
 }

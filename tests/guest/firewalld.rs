@@ -17,6 +17,7 @@ crate::cases![
     nftables_stands_in_for_firewalld,
     firewalld_stopped_is_a_problem_until_it_is_back,
     missing_sets_are_a_problem_that_says_what_to_run,
+    firewalld_with_iptables_keeps_out_too,
 ];
 
 /// Firewalld itself needs about two seconds for a restart here.
@@ -172,4 +173,30 @@ fn missing_sets_are_a_problem_that_says_what_to_run(guest: &Guest) -> Result<()>
     wait_for("the problem to be solved", SOON, || {
         Ok(guest.problems()?.is_empty())
     })
+}
+
+/// Its older backend (`FirewallBackend`, firewalld.conf(5)); what that has in the kernel, `banjour check` does not read.
+fn firewalld_with_iptables_keeps_out_too(guest: &Guest) -> Result<()> {
+    let take = |backend: &str| {
+        format!(
+            "sed -i 's/^FirewallBackend=.*/FirewallBackend={backend}/' /etc/firewalld/firewalld.conf
+             systemctl restart firewalld"
+        )
+    };
+    let source = guest.source();
+    guest.attackers.fail(source, Imap, 3)?;
+    guest.expect_banned(source)?;
+    let _undo = guest.undo(take("nftables"));
+    guest.sh(&take("iptables"))?;
+    wait_for("a ban by iptables", RESTORED, || {
+        let listed = guest.sh("ipset list banjour-ipv4 || true")?;
+        Ok(listed.contains(&source.to_string()) && !guest.attackers.knock(source, Imap.port())?)
+    })?;
+    let checked = guest.sh("banjour check || true")?;
+    ensure!(
+        checked.contains("unknown\tfirewall\twhether the kernel really drops them"),
+        "{checked}"
+    );
+    guest.unban(&source.to_string())?;
+    guest.expect_lifted(source)
 }

@@ -51,6 +51,15 @@ pub(super) async fn look(report: &mut Report, host: &Host) {
         report.unknown(Firewall, "whether the kernel really drops them", AS_ROOT);
         return;
     }
+    if backend == Backend::Firewalld && !kernel::is_nftables(&host.connection).await {
+        counted(report, manager).await;
+        report.unknown(
+            Firewall,
+            "whether the kernel really drops them, since firewalld has it do so by iptables",
+            "iptables-save | grep banjour; ipset list banjour-ipv4",
+        );
+        return;
+    }
     let kept = match compare(&host.connection, manager, backend).await {
         Ok((kept, banned, difference)) => {
             match difference {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
 use serde_json::Value;
+use zbus::{Connection, Proxy};
 
 use super::program;
 use crate::netfilter::MAIL_PORTS;
@@ -86,6 +87,17 @@ pub(super) fn of_helper((rules, sources): (String, BTreeSet<Source>)) -> Kept {
         Closed::configured(!has_all())
     };
     Kept { sources, closed }
+}
+
+/// Whether firewalld has its rules in nftables, as it does unless `FirewallBackend` says otherwise (firewalld.conf(5)).
+pub(super) async fn is_nftables(connection: &Connection) -> bool {
+    let name = "org.fedoraproject.FirewallD1";
+    let backend = async {
+        let path = "/org/fedoraproject/FirewallD1/config";
+        let config = Proxy::new(connection, name, path, format!("{name}.config")).await?;
+        config.get_property::<String>("FirewallBackend").await
+    };
+    backend.await.map_or(true, |backend| backend != "iptables")
 }
 
 /// What firewalld has put into the kernel. firewalld itself does not notice when somebody takes it out.
