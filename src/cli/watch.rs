@@ -26,8 +26,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Agent, Failure};
 use look::Look;
 
+const EXAMPLES: &str = "\
+Examples:
+  banjour watch                                    # a window; \"?\" tells its keys
+  banjour watch | grep --line-buffered 203.0.113.  # lines, as from tail -f
+  banjour watch --json                             # for programs: an object for each event";
+
 /// Arguments of `banjour watch`
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// Lines instead of the window, also on a terminal
     #[arg(long)]
