@@ -247,6 +247,16 @@ impl Jail {
         }
     }
 
+    /// What was learned of the password databases, to be saved, if it has changed, or whenever `all` is.
+    pub fn habits(&mut self, all: bool) -> Option<String> {
+        self.habits.save(all)
+    }
+
+    /// Takes up what had been learned of the password databases up to a time.
+    pub fn take_up_habits(&mut self, saved: &str, until: Timestamp) {
+        self.habits.take_up(saved, until);
+    }
+
     /// Whether what is read again of a source says nothing new, nor all.
     #[must_use]
     pub fn remembers(&self, source: Source) -> bool {

@@ -180,6 +180,25 @@ impl Policy {
         }
     }
 
+    /// What the jails have learned of the password databases, if it has changed, or whenever `all` is.
+    pub fn habits(&mut self, all: bool) -> impl Iterator<Item = (JailName, String)> {
+        let jails = self.jails.iter_mut();
+        jails.filter_map(move |(name, jail)| Some((Arc::clone(name), jail.habits(all)?)))
+    }
+
+    /// Takes up what the jails had learned up to a time.
+    pub fn take_up_habits(
+        &mut self,
+        habits: impl IntoIterator<Item = (JailName, String)>,
+        until: Timestamp,
+    ) {
+        for (name, saved) in habits {
+            if let Some(jail) = self.jails.get_mut(&name) {
+                jail.take_up_habits(&saved, until);
+            }
+        }
+    }
+
     /// See [`Jail::memories`].
     pub fn memories(&mut self, all: bool) -> impl Iterator<Item = (MemoryKey, Memory)> {
         self.jails.iter_mut().flat_map(move |(name, jail)| {

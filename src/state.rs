@@ -58,12 +58,13 @@ const CAUSE: &str = "
 const MEMORY: &str = "
     CREATE TABLE memory (source TEXT, jail TEXT, customer INTEGER, heard INTEGER, record TEXT,
         PRIMARY KEY (source, jail, customer)) WITHOUT ROWID;
+    CREATE TABLE habits (jail TEXT PRIMARY KEY, learned TEXT) WITHOUT ROWID;
 ";
 
 /// Before all is written anew.
 const EMPTY: &str = "
     DELETE FROM ban; DELETE FROM settled; DELETE FROM jail; DELETE FROM position; DELETE FROM holder;
-    DELETE FROM customer; DELETE FROM history; DELETE FROM memory;
+    DELETE FROM customer; DELETE FROM history; DELETE FROM memory; DELETE FROM habits;
     PRAGMA application_id = 0;
 ";
 
@@ -98,6 +99,8 @@ pub struct Saved {
     pub history: Vec<(Source, Past)>,
     /// What the journal can't tell when it is read again, the longest unheard first.
     pub memories: Vec<(MemoryKey, Memory)>,
+    /// What jails had learned of the password databases.
+    pub habits: Vec<(JailName, String)>,
 }
 
 /// What is to be saved; the newest word on each thing.
@@ -121,6 +124,8 @@ pub struct Changes {
     pub history: BTreeMap<Source, Option<Past>>,
     /// See [`Saved::memories`].
     pub memories: BTreeMap<MemoryKey, Memory>,
+    /// See [`Saved::habits`].
+    pub habits: BTreeMap<JailName, String>,
     /// What was settled, or heard of last, before then matters no more: no jail's window reaches back to it.
     pub forget: Option<Timestamp>,
     /// Who waits for this to be on disk; they also hear, by being dropped, that it won't be.
@@ -258,6 +263,9 @@ impl State {
                 "memory",
                 memory,
             )?,
+            habits: self.rows("SELECT jail, learned FROM habits", "habits", |row| {
+                Ok(Some((row.get::<_, String>(0)?.into(), row.get(1)?)))
+            })?,
         })
     }
 
@@ -309,6 +317,7 @@ impl Changes {
             && self.customers.is_empty()
             && self.history.is_empty()
             && self.memories.is_empty()
+            && self.habits.is_empty()
             && self.forget.is_none()
             && self.bans.is_empty()
             && self.settled.is_empty()

@@ -78,6 +78,7 @@ impl Keeper {
             customers,
             history,
             memories,
+            habits,
         } = saved;
         let mut policy = Policy::new(&config);
         policy.take_up(customers, history);
@@ -100,7 +101,7 @@ impl Keeper {
             in_force: 0,
             announcer,
         };
-        keeper.remember(memories);
+        keeper.remember(memories, habits);
         for ((source, jail), until) in settled {
             keeper.policy.settle(source, &jail, until);
         }
@@ -147,6 +148,7 @@ impl Keeper {
         }
         self.position = Some(batch.position);
         self.changes.memories.extend(self.policy.memories(false));
+        self.changes.habits.extend(self.policy.habits(false));
         self.forget(at);
     }
 

@@ -56,6 +56,7 @@ fn changes() -> Changes {
         holder: Some(Backend::Nftables),
         customers: [(("192.0.2.9".parse().unwrap(), "bob".into()), at(4))].into(),
         history: [("192.0.2.7".parse().unwrap(), Some(PAST))].into(),
+        habits: [("dovecot".into(), "[[],[]]".to_owned())].into(),
         memories: [("192.0.2.7", 1), ("192.0.2.9", 3)]
             .map(|(source, second)| {
                 let (source, jail) = key(source);
@@ -117,6 +118,7 @@ fn what_is_saved_is_there_again() {
     assert_eq!(saved.settled.len(), 1);
     assert_eq!(saved.totals, changes.totals);
     assert!(saved.memories.into_iter().eq(changes.memories));
+    assert!(saved.habits.into_iter().eq(changes.habits));
 }
 
 #[test]

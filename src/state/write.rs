@@ -90,6 +90,10 @@ pub(super) fn write(to: &Transaction<'_>, changes: &Changes) -> rusqlite::Result
                 memory.text
             ])?;
     }
+    for (jail, learned) in &changes.habits {
+        to.prepare_cached("INSERT OR REPLACE INTO habits VALUES (?, ?)")?
+            .execute(params![&**jail, learned])?;
+    }
     if let Some(until) = changes.forget {
         forget(to, until)?;
     }

@@ -49,7 +49,15 @@ pub struct Habits {
     /// Databases that do not know somebody who logged in.
     unknowing: BTreeMap<Arc<str>, Logins>,
     customers: LruCache<String, Customer>,
+    /// What was learned up to here is known, and not learned again from a journal that is read again.
+    known_until: Timestamp,
+    /// Something has been learned since it was last saved.
+    changed: bool,
 }
+
+/// What is learned of a host, as it is saved: pairs of databases with their logins, and databases with logins told and
+/// untold.
+type Saved = (Vec<(Arc<str>, Arc<str>, u32)>, Vec<(Arc<str>, u32, u32)>);
 
 /// Logins of users whom a database does not know.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,11 +84,46 @@ impl Default for Habits {
             unknowing: BTreeMap::new(),
             // Unbounded in itself so that memory grows with use; `learn_who_is_unknowing` keeps the bound.
             customers: LruCache::unbounded(),
+            known_until: Timestamp::MIN,
+            changed: false,
         }
     }
 }
 
 impl Habits {
+    /// What has been learned, to be saved, if it has changed, or whenever `all` is.
+    pub fn save(&mut self, all: bool) -> Option<String> {
+        if !std::mem::take(&mut self.changed) && !all {
+            return None;
+        }
+        let pair = |((first, second), logins): (&(Arc<str>, Arc<str>), &u32)| {
+            (Arc::clone(first), Arc::clone(second), *logins)
+        };
+        let unknowing =
+            |(back, logins): (&Arc<str>, &Logins)| (Arc::clone(back), logins.told, logins.untold);
+        let saved: Saved = (
+            self.followed.iter().map(pair).collect(),
+            self.unknowing.iter().map(unknowing).collect(),
+        );
+        serde_json::to_string(&saved).ok()
+    }
+
+    /// Takes up what had been learned up to a time. What makes no sense is learned anew.
+    pub fn take_up(&mut self, saved: &str, until: Timestamp) {
+        let Ok((followed, unknowing)) = serde_json::from_str::<Saved>(saved) else {
+            return;
+        };
+        let followed = followed.into_iter().take(MAX_BACKS);
+        self.followed = followed
+            .map(|(first, second, logins)| ((first, second), logins))
+            .collect();
+        let unknowing = unknowing.into_iter().take(MAX_BACKS);
+        self.unknowing = unknowing
+            .map(|(back, told, untold)| (back, Logins { told, untold }))
+            .collect();
+        self.known_until = until;
+    }
+
     /// How many of a database's words count: `wrong` passwords, `unknown` users.
     #[must_use]
     pub fn counting(&self, back: &Arc<str>, wrong: u32, unknown: u32) -> u32 {
@@ -123,7 +166,9 @@ impl Habits {
         }
         let before = self.not_counting();
         if let Some(customer) = self.customers.peek_mut(user) {
-            customer.is_unknown_to(back, &mut self.unknowing);
+            let unknowing = (evidence.at > self.known_until).then_some(&mut self.unknowing);
+            self.changed |= unknowing.is_some();
+            customer.is_unknown_to(back, unknowing);
         }
         before != self.not_counting()
     }
@@ -218,13 +263,15 @@ impl Habits {
         let customer = self
             .customers
             .get_or_insert_mut_ref(user, Customer::default);
+        let is_news = login.at > self.known_until;
         let (mut told, mut mistaken) = (BTreeSet::new(), false);
         for word in self.words.about(login) {
             let Witness::Unknown(back) = &word.witness else {
                 continue;
             };
             if word.user.as_deref() == Some(user) {
-                customer.is_unknown_to(back, &mut self.unknowing);
+                let unknowing = is_news.then_some(&mut self.unknowing);
+                customer.is_unknown_to(back, unknowing);
             }
             if word.is_of(login) && !word.settled {
                 if login.at.duration_since(word.at) <= SAME_ATTEMPT {
@@ -240,6 +287,10 @@ impl Habits {
         if told.is_empty() {
             customer.untold = customer.untold.saturating_add(1);
         }
+        if !is_news {
+            return;
+        }
+        self.changed |= !customer.unknown_to.is_empty();
         for back in &customer.unknown_to {
             let logins = self.unknowing.entry(Arc::clone(back)).or_default();
             if told.contains(back) {
@@ -267,9 +318,10 @@ impl Habits {
             .collect();
         for first in &backs {
             for second in backs.iter().filter(|second| *second != first) {
-                if self.followed.len() < MAX_BACKS {
-                    let pair = (Arc::clone(first), Arc::clone(second));
-                    self.followed.entry(pair).or_default();
+                let pair = (Arc::clone(first), Arc::clone(second));
+                if self.followed.len() < MAX_BACKS && !self.followed.contains_key(&pair) {
+                    self.followed.insert(pair, 0);
+                    self.changed = true;
                 }
             }
         }
@@ -283,7 +335,9 @@ impl Habits {
                 .about(login)
                 .filter(|word| word.is_of(login) && !word.settled && word.filter == login.filter)
         };
-        if login.session.is_none() || !words().any(|word| word.session == login.session) {
+        let is_known = login.at <= self.known_until;
+        if is_known || login.session.is_none() || !words().any(|word| word.session == login.session)
+        {
             return;
         }
         let refusals = |back: &Arc<str>| {
@@ -297,6 +351,7 @@ impl Habits {
                 && let Some(logins) = self.followed.get_mut(&pair)
             {
                 *logins = logins.saturating_add(1);
+                self.changed = true;
             }
         }
     }
@@ -304,8 +359,15 @@ impl Habits {
 
 impl Customer {
     /// A database has said that it does not know the name. If it is news, earlier logins bear on it.
-    fn is_unknown_to(&mut self, back: &Arc<str>, unknowing: &mut BTreeMap<Arc<str>, Logins>) {
-        if self.unknown_to.len() < MAX_BACKS && self.unknown_to.insert(Arc::clone(back)) {
+    fn is_unknown_to(
+        &mut self,
+        back: &Arc<str>,
+        unknowing: Option<&mut BTreeMap<Arc<str>, Logins>>,
+    ) {
+        if self.unknown_to.len() < MAX_BACKS
+            && self.unknown_to.insert(Arc::clone(back))
+            && let Some(unknowing) = unknowing
+        {
             let logins = unknowing.entry(Arc::clone(back)).or_default();
             logins.untold = logins.untold.saturating_add(self.untold);
         }

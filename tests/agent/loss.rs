@@ -274,7 +274,7 @@ fn an_older_state_is_upgraded_by_whichever_agent_lives_long_enough() {
     agent.stop();
     let old = rusqlite::Connection::open(&path).unwrap();
     old.execute_batch(
-        "DROP TABLE holder; DROP TABLE customer; DROP TABLE history; DROP TABLE memory;
+        "DROP TABLE holder; DROP TABLE customer; DROP TABLE history; DROP TABLE memory; DROP TABLE habits;
         ALTER TABLE ban DROP COLUMN cause; PRAGMA user_version = 1",
     )
     .unwrap();

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{Keeper, POSITION_INTERVAL};
 use crate::agent::read_from;
+use crate::ban::JailName;
 use crate::jail::Memory;
 use crate::policy::MemoryKey;
 use crate::state::{Changes, Key, Saved};
@@ -37,6 +38,7 @@ impl Keeper {
             customers: self.policy.trust.iter().collect(),
             history: self.policy.history.iter().collect(),
             memories: self.policy.memories(true).collect(),
+            habits: self.policy.habits(true).collect(),
             forget: None,
             waiting: Vec::new(),
         }
@@ -71,14 +73,19 @@ impl Keeper {
         }
         self.totals = saved.totals;
         self.position = saved.position;
-        self.remember(saved.memories);
+        self.remember(saved.memories, saved.habits);
         self.expire(now);
         self.lift_groundless();
     }
 
     /// Takes up what the journal can't tell when it is read again from before the position.
-    pub(super) fn remember(&mut self, memories: Vec<(MemoryKey, Memory)>) {
+    pub(super) fn remember(
+        &mut self,
+        memories: Vec<(MemoryKey, Memory)>,
+        habits: Vec<(JailName, String)>,
+    ) {
         if let Some(position) = &self.position {
+            self.policy.take_up_habits(habits, position.at);
             let since = read_from(Some(position), &self.config);
             self.policy.remember(memories, (since, position.at));
         }

@@ -287,3 +287,47 @@ fn nothing_is_learned_while_databases_are_quiet() {
     }
     assert_eq!(story.counts("pam_unix"), (true, true));
 }
+
+/// After a restart, what was learned is known: also where the journal that is read again tells only a part of it, or
+/// nothing, and none of that is learned twice.
+#[test]
+fn what_was_learned_outlives_the_agent_and_is_not_learned_twice() {
+    let tell = |story: &mut Story| {
+        story
+            .pam_refuses(HOME, "carol", "a")
+            .learns(HOME, "carol", "a");
+        story
+            .pam_does_not_know(HOME, "carol")
+            .learns(HOME, "carol", "b");
+        story
+            .pam_does_not_know(AWAY, "dan")
+            .learns(AWAY, "dan", "c");
+        story.pam_refuses(AWAY, "dan", "d").learns(AWAY, "dan", "d");
+    };
+    let mut story = Story::of_two_databases();
+    tell(&mut story);
+    let saved = story.habits.save(false).unwrap();
+    assert_eq!(story.habits.save(false), None);
+    assert_eq!(story.habits.save(true), Some(saved.clone()));
+    let known = ["pam", "pam_unix", "passwd-file"].map(|back| story.counts(back));
+    assert_eq!(known, [(false, false), (false, false), (true, true)]);
+    let position = Timestamp::from_second(story.second).unwrap();
+
+    let mut again = Story::new();
+    again.habits.take_up(&saved, position);
+    assert_eq!(
+        ["pam", "pam_unix", "passwd-file"].map(|back| again.counts(back)),
+        known
+    );
+    again.second = story.second - 10;
+    tell(&mut again);
+    assert_eq!(again.habits.save(true), Some(saved));
+    // From then on, it learns.
+    again.second = story.second + 1;
+    again
+        .pam_does_not_know(AWAY, "eve")
+        .learns(AWAY, "eve", "e");
+    assert!(again.habits.save(false).is_some());
+    again.habits.take_up("nonsense", position);
+    assert_eq!(again.counts("pam"), (false, false));
+}
