@@ -166,7 +166,8 @@ impl Accounts {
     #[must_use]
     pub fn busiest(&self, now: Timestamp, most: usize) -> Vec<(&str, u32, u32, bool)> {
         let since = before(now, self.rule.window);
-        let lately = self.by_name.iter().filter(|(_, a)| a.heard > since);
+        let lately = self.by_name.iter();
+        let lately = lately.filter(|(_, a)| a.heard > since && a.attempts() > 0);
         let rows = lately.map(|(name, account)| {
             let sources = account.sources.iter().filter(|(at, _)| *at > since);
             let sources = u32::try_from(sources.count()).unwrap_or(u32::MAX);
@@ -182,6 +183,9 @@ impl Accounts {
     pub fn forgive(&mut self, user: &str, source: Source) {
         if let Some(account) = self.by_name.peek_mut(&*folded(user)) {
             account.sources.retain(|(_, known)| *known != source);
+            if account.sources.is_empty() {
+                account.attempts.clear();
+            }
         }
     }
 }
@@ -239,6 +243,10 @@ mod tests {
         assert_eq!(accounts.busiest(second(1), 9), busiest);
         assert_eq!(accounts.busiest(second(1), 1), busiest[..1]);
         assert_eq!(accounts.busiest(second(3600), 9), []);
+        // Who gets in after all leaves nothing.
+        accounts.fail("carol", host(1), second(1), &both);
+        accounts.forgive("carol", host(1));
+        assert_eq!(accounts.busiest(second(1), 9), busiest);
         accounts.fail("bob", host(1), second(3600), &both);
         assert_eq!(accounts.busiest(second(3600), 9), [("bob", 1, 1, false)]);
     }

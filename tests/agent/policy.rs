@@ -1,5 +1,7 @@
 //! Whom the agent bans, and whom not: customers with stale passwords, those who come back, networks, botnets.
 
+use std::fs;
+
 use crate::daemon::Agent;
 use crate::firewalld::Firewalld;
 use crate::host::{Host, becomes};
@@ -250,4 +252,38 @@ fn who_observes_tells_and_bans_nobody() {
     host.attempts("198.51.100.9", 3);
     becomes(&true, || banned(&agent, "198.51.100.9"));
     assert!(!banned(&agent, "198.51.100.7"));
+}
+
+/// PAM does not know the customers, whom a password file knows. What two logins have shown is not forgotten with the
+/// agent, nor with the journal that told of them.
+#[test]
+fn which_database_is_asked_next_is_known_after_a_restart() {
+    let host = host("");
+    let unknown = |source: &str, user: &str| {
+        let message = format!(
+            "pam_unix(dovecot:auth): authentication failure; logname= uid=0 euid=0 tty=dovecot ruser={user} rhost={source} "
+        );
+        host.journal
+            .write(&Entry::of("dovecot.service", 0, &message));
+    };
+    let counted = |agent: &Agent<'_>, source: &str| {
+        agent.catches_up();
+        let known = agent.run(agent.manager().why(source, 0)).unwrap();
+        known.jails.iter().map(|jail| jail.attempts).sum::<u32>()
+    };
+    let agent = host.start();
+    unknown("198.51.100.1", "eve");
+    assert_eq!(counted(&agent, "198.51.100.1"), 1);
+    for (source, user) in [("198.51.100.2", "carol"), ("198.51.100.3", "dan")] {
+        unknown(source, user);
+        host.journal.write(&login(source, user));
+    }
+    unknown("198.51.100.4", "eve");
+    assert_eq!(counted(&agent, "198.51.100.4"), 0);
+    agent.stop();
+    let archived = host.journal.rotate();
+    fs::remove_file(archived).unwrap();
+    let agent = host.start();
+    unknown("198.51.100.5", "eve");
+    assert_eq!(counted(&agent, "198.51.100.5"), 0);
 }
