@@ -38,8 +38,7 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 refused or failed, or \"check\" found something to be done; 2 wrong arguments; 3 the agent
-does not run; 4 not allowed.
+Exit codes: 0 done; 1 refused or failed, or \"check\" has found something to do; 2 wrong arguments; 3 the agent does not run; 4 not allowed.
 The agent's own journal: journalctl -u banjour";
 
 #[derive(Debug, Subcommand)]

@@ -16,7 +16,7 @@ const MOST_OF_JAIL: usize = 20;
 
 const EXAMPLES: &str = "\
 Examples:
-  banjour status          # all jails, and all who are banned
+  banjour status          # all jails, who is at work, and the newest bans
   banjour status dovecot  # one jail
   banjour status --json   # for programs";
 
