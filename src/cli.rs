@@ -7,8 +7,10 @@ mod check;
 mod complete;
 mod file;
 mod import;
+mod kernel;
 mod list;
 mod metrics;
+mod program;
 mod recorded;
 mod replay;
 mod report;
@@ -165,7 +167,10 @@ async fn run(command: Command) -> Result<(), Failure> {
             status::run(&agent.connection, &agent.manager, &arguments).await
         }
         Command::List(arguments) => list::run(&Agent::find().await?.manager, &arguments).await,
-        Command::Why(arguments) => why::run(&Agent::find().await?.manager, &arguments).await,
+        Command::Why(arguments) => {
+            let agent = Agent::find().await?;
+            why::run(&agent.connection, &agent.manager, &arguments).await
+        }
         Command::Watch(arguments) => watch::run(Agent::find().await?, &arguments).await,
         Command::Ban(arguments) => ban::run(&Agent::find().await?.manager, &arguments).await,
         Command::Unban(arguments) => unban::run(&Agent::find().await?.manager, &arguments).await,

@@ -6,12 +6,10 @@ mod clock;
 mod firewall;
 mod journal;
 mod journald;
-mod kernel;
 mod lines;
 mod mail;
 mod ports;
 mod processes;
-mod program;
 mod report;
 
 use std::path::Path;

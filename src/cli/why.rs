@@ -8,9 +8,11 @@ use std::str::FromStr;
 use anstyle::Style;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use zbus::Connection;
 
-use super::{Failure, list, text};
+use super::{Failure, kernel, list, text};
 use crate::bus::{BanDetails, Doings, Explanation, ManagerProxy};
+use crate::firewall::Backend;
 use crate::source::{NotASource, Source};
 use lines::{Lines, Read};
 
@@ -57,13 +59,25 @@ impl FromStr for Subject {
     }
 }
 
-pub(super) async fn run(manager: &ManagerProxy<'_>, arguments: &Arguments) -> Result<(), Failure> {
+pub(super) async fn run(
+    connection: &Connection,
+    manager: &ManagerProxy<'_>,
+    arguments: &Arguments,
+) -> Result<(), Failure> {
     let source = match &arguments.subject {
         Subject::Source(source) => *source,
         Subject::User(user) => return user::run(manager, user, arguments.json).await,
     };
-    let known = manager.why(&source.to_string(), 0).await?;
+    let mut known = manager.why(&source.to_string(), 0).await?;
     let firewall = manager.firewall().await?;
+    if firewall == Backend::Firewalld.as_str() && known.in_force == "yes" {
+        // It does not notice when somebody takes its rules out of the kernel, which only root may ask.
+        if let Some(kept) = kernel::by_firewalld(connection).await
+            && !kept.keeps_out(source)
+        {
+            "no".clone_into(&mut known.in_force);
+        }
+    }
     let read = lines::read(source, &known, arguments.lines);
     if arguments.json {
         return text::print_json(&as_json(&source.to_string(), &firewall, &known, &read)?);

@@ -277,6 +277,8 @@ fn check_finds_a_firewall_that_was_flushed(guest: &Guest) -> Result<()> {
         );
     } else {
         let action = guest.check_finds("the kernel has none of firewalld's rules")?;
+        let why = guest.sh(&format!("banjour why {source}"))?;
+        ensure!(why.contains("BUT firewalld DOES NOT KEEP IT OUT"), "{why}");
         let command = action.split(" (").next().unwrap_or_default();
         guest.sh(command)?;
         guest.check_is_over("the kernel has none of firewalld's rules")?;

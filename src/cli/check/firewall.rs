@@ -9,10 +9,10 @@ use tokio::time::sleep;
 use zbus::Connection;
 
 use super::agent::AS_ROOT;
-use super::kernel::{self, Closed, Kept};
 use super::report::{Group::Firewall, Report};
 use super::{Host, ports};
 use crate::bus::ManagerProxy;
+use crate::cli::kernel::{self, Closed, Kept};
 use crate::firewall::{Backend, held};
 use crate::jail::usec;
 use crate::source::Source;
@@ -51,7 +51,7 @@ pub(super) async fn look(report: &mut Report, host: &Host) {
         report.unknown(Firewall, "whether the kernel really drops them", AS_ROOT);
         return;
     }
-    if backend == Backend::Firewalld && !kernel::is_nftables(&host.connection).await {
+    if backend == Backend::Firewalld && kernel::is_nftables(&host.connection).await == Some(false) {
         counted(report, manager).await;
         report.unknown(
             Firewall,

@@ -2,8 +2,8 @@
 
 use super::Host;
 use super::agent::AS_ROOT;
-use super::program::{self, Settings, installed, output, settings};
 use super::report::{Group::Mail, Report};
+use crate::cli::program::{self, Settings, installed, output, settings};
 use crate::units::Daemon;
 
 const DOVECONF: [&str; 2] = ["/usr/bin/doveconf", "/usr/local/bin/doveconf"];

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Host;
 use super::agent::AS_ROOT;
-use super::kernel::Closed;
 use super::processes::{Process, open_ports};
 use super::report::{Group::Firewall, Report};
+use crate::cli::kernel::Closed;
 use crate::firewall::Backend;
 use crate::units::Daemon;
 

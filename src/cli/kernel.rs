@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::Path;
 
 use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
+use nix::unistd::Uid;
 use serde_json::Value;
 use zbus::{Connection, Proxy};
 
@@ -19,6 +21,12 @@ const SETS: [&str; 2] = ["banjour-ipv4", "banjour-ipv6"];
 pub(super) enum Closed {
     All,
     Ports(BTreeSet<u16>),
+}
+
+impl Default for Closed {
+    fn default() -> Self {
+        Self::Ports(BTreeSet::new())
+    }
 }
 
 impl Closed {
@@ -46,7 +54,7 @@ impl Closed {
 }
 
 /// What is kept out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Kept {
     sources: BTreeSet<Source>,
     /// What the rules close.
@@ -89,15 +97,28 @@ pub(super) fn of_helper((rules, sources): (String, BTreeSet<Source>)) -> Kept {
     Kept { sources, closed }
 }
 
-/// Whether firewalld has its rules in nftables, as it does unless `FirewallBackend` says otherwise (firewalld.conf(5)).
-pub(super) async fn is_nftables(connection: &Connection) -> bool {
+/// Whether firewalld has its rules in nftables, as it does unless `FirewallBackend` says otherwise (firewalld.conf(5)); `None`
+/// where it does not tell.
+pub(super) async fn is_nftables(connection: &Connection) -> Option<bool> {
     let name = "org.fedoraproject.FirewallD1";
     let backend = async {
         let path = "/org/fedoraproject/FirewallD1/config";
         let config = Proxy::new(connection, name, path, format!("{name}.config")).await?;
         config.get_property::<String>("FirewallBackend").await
     };
-    backend.await.map_or(true, |backend| backend != "iptables")
+    Some(backend.await.ok()? != "iptables")
+}
+
+/// What firewalld has in the kernel, where that can be read: by root, and if it is in nftables.
+pub(super) async fn by_firewalld(connection: &Connection) -> Option<Kept> {
+    if !Uid::effective().is_root()
+        || is_nftables(connection).await != Some(true)
+        || !Path::new(NFT).exists()
+    {
+        return None;
+    }
+    // Without its table it has nothing.
+    Some(of_firewalld().await.unwrap_or_default())
 }
 
 /// What firewalld has put into the kernel. firewalld itself does not notice when somebody takes it out.
