@@ -155,8 +155,7 @@ pub async fn held(
     connection: &Connection,
     backend: Backend,
 ) -> Result<(String, BTreeSet<Source>), Error> {
-    let refused = |e: zbus::Error| Error::Refused(backend, e.to_string());
-    let helper = Netfilter::new(connection, backend).await.map_err(refused)?;
+    let helper = helper(connection, backend).await?;
     let found = timeout(PATIENCE, helper.read()).await;
     let found = found.map_err(|_| Error::Hangs(backend))??;
     let sources = found.sources.into_keys().collect();
@@ -174,7 +173,11 @@ pub async fn dropped(
     if backend == Backend::Firewalld {
         return Ok(None);
     }
-    let refused = |e: zbus::Error| Error::Refused(backend, e.to_string());
-    let helper = Netfilter::new(connection, backend).await.map_err(refused)?;
+    let helper = helper(connection, backend).await?;
     helper.dropped().await.map(Some)
+}
+
+async fn helper(connection: &Connection, backend: Backend) -> Result<Netfilter<'static>, Error> {
+    let helper = Netfilter::new(connection, backend).await;
+    helper.map_err(|e| Error::Refused(backend, e.to_string()))
 }

@@ -90,7 +90,7 @@ pub(super) fn of_helper((rules, sources): (String, BTreeSet<Source>)) -> Kept {
         ports.all(|port| rules.contains(&port.to_string()))
     };
     let closed = if rules.is_empty() {
-        Closed::Ports(BTreeSet::new())
+        Closed::default()
     } else {
         Closed::configured(!has_all())
     };
@@ -165,7 +165,7 @@ fn read(listing: &Value) -> Kept {
             }
         }
     }
-    let mut closed = Closed::Ports(BTreeSet::new());
+    let mut closed = Closed::default();
     let mut seen = BTreeSet::new();
     while let Some(chain) = reached.pop() {
         if seen.insert(chain) {

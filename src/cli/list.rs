@@ -42,39 +42,35 @@ pub(super) async fn run(manager: &ManagerProxy<'_>, arguments: &Arguments) -> Re
 /// Bans in rows: on a terminal with the times that matter, relative; in a pipe with all of it.
 pub(super) fn table(bans: &[BanDetails]) -> String {
     let now = Timestamp::now();
-    let before = |ban: &BanDetails| match ban.previous_bans {
-        0 => "-".to_owned(),
-        n => n.to_string(),
+    let person = text::on_terminal();
+    let (end, names) = if person {
+        ("ENDS", NAMES_IN_A_ROW)
+    } else {
+        ("UNTIL", usize::MAX)
     };
-    if text::on_terminal() {
-        let row = |ban: &BanDetails| {
-            [
-                ban.source.clone(),
-                ban.jail.clone(),
-                text::since(ban.since_usec, now),
-                text::ahead(ban.until_usec, now),
-                cause(ban),
-                before(ban),
-                users(&ban.users, NAMES_IN_A_ROW),
-            ]
-        };
-        let rows: Vec<_> = bans.iter().map(row).collect();
-        let heading = ["BANNED", "JAIL", "SINCE", "ENDS", "WHY", "BEFORE", "TRIED"];
-        return text::table(heading, &rows);
-    }
     let row = |ban: &BanDetails| {
+        let [since, until] = if person {
+            let ahead = text::ahead(ban.until_usec, now);
+            [text::since(ban.since_usec, now), ahead]
+        } else {
+            [ban.since_usec, ban.until_usec].map(text::time)
+        };
+        let before = match ban.previous_bans {
+            0 => "-".to_owned(),
+            n => n.to_string(),
+        };
         [
             ban.source.clone(),
             ban.jail.clone(),
-            text::time(ban.since_usec),
-            text::time(ban.until_usec),
+            since,
+            until,
             cause(ban),
-            before(ban),
-            users(&ban.users, usize::MAX),
+            before,
+            users(&ban.users, names),
         ]
     };
     let rows: Vec<_> = bans.iter().map(row).collect();
-    let heading = ["BANNED", "JAIL", "SINCE", "UNTIL", "WHY", "BEFORE", "TRIED"];
+    let heading = ["BANNED", "JAIL", "SINCE", end, "WHY", "BEFORE", "TRIED"];
     text::table(heading, &rows)
 }
 

@@ -169,9 +169,14 @@ fn top_tables(top: &Overview, banned: u32) -> String {
     out += "\n";
     out += &list::table(&top.bans);
     let shown = u32::try_from(top.bans.len()).unwrap_or(u32::MAX);
-    match banned.saturating_sub(shown) {
-        0 => out,
-        more => out + &format!("and {more} more: banjour list\n"),
+    out + &more(banned.saturating_sub(shown))
+}
+
+/// Bans that have no row.
+fn more(bans: u32) -> String {
+    match bans {
+        0 => String::new(),
+        n => format!("and {n} more: banjour list\n"),
     }
 }
 
@@ -298,12 +303,10 @@ fn ban_table(mut bans: Vec<BanRow>) -> String {
         ]
     };
     let rows: Vec<_> = bans.iter().take(MOST_OF_JAIL).map(row).collect();
-    let more = match bans.len().saturating_sub(MOST_OF_JAIL) {
-        0 => String::new(),
-        more => format!("and {more} more: banjour list\n"),
-    };
+    let left = bans.len() - rows.len();
     format!(
-        "\n{}{more}",
-        text::table(["BANNED", "JAIL", "SINCE", "UNTIL", "ENDS"], &rows)
+        "\n{}{}",
+        text::table(["BANNED", "JAIL", "SINCE", "UNTIL", "ENDS"], &rows),
+        more(u32::try_from(left).unwrap_or(u32::MAX))
     )
 }

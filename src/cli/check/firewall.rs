@@ -76,7 +76,7 @@ pub(super) async fn look(report: &mut Report, host: &Host) {
             return;
         }
     };
-    if kept.closed == Closed::Ports(BTreeSet::new()) {
+    if kept.closed == Closed::default() {
         report.do_this(
             Firewall,
             "no rule in the kernel drops what banned sources send: bans are not in force",

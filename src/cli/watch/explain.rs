@@ -2,9 +2,9 @@
 
 use jiff::tz::TimeZone;
 
-use super::happening::cause;
 use super::line::clean;
 use crate::bus::{BanDetails, Explanation};
+use crate::cli::list::cause;
 use crate::cli::text::{self, timestamp};
 
 /// A name in a sentence.

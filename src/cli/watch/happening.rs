@@ -175,13 +175,3 @@ impl Happening {
         value
     }
 }
-
-/// Why a ban was made, in few words.
-pub(super) fn cause(ban: &BanDetails) -> String {
-    match (ban.cause.as_str(), ban.count) {
-        ("attempts", 1) => "1 attempt".to_owned(),
-        ("attempts", count) => format!("{count} attempts"),
-        ("network", count) => format!("{count} bans in it"),
-        _ => "by hand".to_owned(),
-    }
-}

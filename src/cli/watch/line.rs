@@ -2,7 +2,8 @@
 
 use unicode_width::UnicodeWidthChar;
 
-use super::happening::{Happening, cause};
+use super::happening::Happening;
+use crate::cli::list::cause;
 use crate::cli::text;
 
 /// So much of any text, in columns, is enough for any screen.

@@ -7,11 +7,12 @@ use zbus::Connection;
 
 use super::Ending;
 use super::feed::{self, Event};
-use super::happening::{Happening, cause};
+use super::happening::Happening;
 use super::line::clean;
 use super::output::Output;
 use super::state::{Known, problems_changed};
 use crate::bus::BanDetails;
+use crate::cli::list::cause;
 use crate::cli::text::is_printable;
 use crate::cli::{Failure, text};
 use crate::jail::usec;

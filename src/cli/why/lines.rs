@@ -65,16 +65,12 @@ fn fill(read: &mut Read, source: Source, known: &Explanation, most: usize) -> Re
     let place = Place::Root(root.to_owned());
     let config = Config::load(root).map_err(|e| e.to_string())?;
     let failed = |e: Error| e.to_string();
-    let time = |usec: u64| {
-        let usec = i64::try_from(usec).unwrap_or(i64::MAX);
-        Timestamp::from_microsecond(usec).unwrap_or(Timestamp::MAX)
-    };
     let entries = |from| Entries::open(&place, &config.filters, from).map_err(failed);
     for (ban, lines) in known.bans.iter().zip(&mut read.bans) {
         let banned = ban.source.parse().unwrap_or(source);
         if ban.cause == "attempts" {
-            let from = before(time(ban.first_usec), WITNESS_DELAY);
-            let until = time(ban.since_usec);
+            let from = before(text::timestamp(ban.first_usec), WITNESS_DELAY);
+            let until = text::timestamp(ban.since_usec);
             lines
                 .read(&mut entries(from)?, banned, until, most)
                 .map_err(failed)?;
