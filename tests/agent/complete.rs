@@ -181,6 +181,7 @@ fn colours_are_for_terminals_that_want_them() {
             .arg(format!("{banjour} --help"))
             .arg("/dev/null")
             .env_remove("NO_COLOR")
+            .env_remove("CI")
             .env("TERM", "xterm")
             .env(environment.0, environment.1)
             .stdin(Stdio::null())
