@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use regex::bytes::{RegexSet, RegexSetBuilder};
+use regex_automata::nfa::thompson::WhichCaptures;
+use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input, meta};
 use serde::Deserialize;
 
 pub use evidence::{Client, Evidence, Finding, Outcome, Trouble};
@@ -36,6 +38,9 @@ pub const SHIPPED: [(&str, &str); 6] = [
 
 /// Longest message that is read, in bytes: a syslog datagram can't be longer. What is longer is no daemon's line.
 pub const MAX_MESSAGE: usize = 64 * 1024;
+
+/// All patterns of a filter together are an automaton of no more than this many bytes.
+const MAX_AUTOMATON: usize = 10 * 1024 * 1024;
 
 /// One journal entry, as far as filters look at it. All fields but the message are set by journald itself.
 #[derive(Clone, Copy, Debug)]
@@ -89,8 +94,16 @@ pub struct Filter {
     name: Arc<str>,
     units: Vec<Unit>,
     users: Vec<String>,
-    set: RegexSet,
+    /// All patterns in one automaton. Of those that match it finds the first.
+    all: meta::Regex,
     patterns: Vec<Pattern>,
+}
+
+/// A message that a filter understands, whoever wrote it.
+#[derive(Clone, Copy, Debug)]
+pub struct Understood<'a> {
+    filter: &'a Filter,
+    pattern: &'a Pattern,
 }
 
 #[derive(Deserialize)]
@@ -116,15 +129,21 @@ impl Filter {
         for pattern in &mut file.pattern {
             pattern.expand(&file.parts);
         }
-        let sources = file.pattern.iter().map(|pattern| &pattern.regex);
+        let sources: Vec<_> = file.pattern.iter().map(|pattern| &pattern.regex).collect();
         let patterns = file
             .pattern
             .iter()
             .map(Pattern::compile)
             .collect::<Result<_, _>>()?;
-        let set = RegexSetBuilder::new(sources)
-            .unicode(false)
-            .build()
+        let all = meta::Builder::new()
+            .syntax(syntax::Config::new().unicode(false).utf8(false))
+            .configure(
+                meta::Config::new()
+                    .utf8_empty(false)
+                    .which_captures(WhichCaptures::Implicit)
+                    .nfa_size_limit(Some(MAX_AUTOMATON)),
+            )
+            .build_many(&sources)
             .map_err(|e| Error::Regex {
                 pattern: "all together".to_owned(),
                 error: one_line(&e),
@@ -133,7 +152,7 @@ impl Filter {
             name: name.into(),
             units: file.units,
             users: file.users,
-            set,
+            all,
             patterns,
         })
     }
@@ -150,20 +169,25 @@ impl Filter {
         &self.units
     }
 
-    /// Whether a message may be evidence, to be asked before the entry's other fields are fetched.
+    /// The pattern that a message matches, to be looked for before the entry's other fields are fetched: most messages
+    /// match none, and say so by their first bytes.
     #[must_use]
-    pub fn may_match(&self, message: &[u8]) -> bool {
-        message.len() <= MAX_MESSAGE && self.set.is_match(message)
+    pub fn understand(&self, message: &[u8]) -> Option<Understood<'_>> {
+        if message.len() > MAX_MESSAGE {
+            return None;
+        }
+        let whole = Input::new(message).anchored(Anchored::Yes);
+        let found = self.all.search_half(&whole)?;
+        Some(Understood {
+            filter: self,
+            pattern: &self.patterns[found.pattern()],
+        })
     }
 
     /// What the entry says, if this filter may believe it and understands it.
     #[must_use]
     pub fn read(&self, entry: &Entry<'_>) -> Option<Finding> {
-        if entry.message.len() > MAX_MESSAGE || !self.admits(entry) {
-            return None;
-        }
-        let first = self.set.matches(entry.message).iter().next()?;
-        self.patterns[first].read(entry, &self.name)
+        self.understand(entry.message)?.read(entry)
     }
 
     /// Who runs inside a mail unit is not always the mail server: a `.forward` file and a Sieve script start programs
@@ -178,8 +202,25 @@ impl Filter {
     }
 }
 
+impl Understood<'_> {
+    /// What the entry with this message says, if the filter may believe who wrote it.
+    #[must_use]
+    pub fn read(&self, entry: &Entry<'_>) -> Option<Finding> {
+        let admitted = self.filter.admits(entry).then_some(self.pattern)?;
+        admitted.read(entry, &self.filter.name)
+    }
+}
+
 /// The filters in use, by name.
 pub type Filters = BTreeMap<Arc<str>, Filter>;
+
+/// Whether any of these filters understands a message, whoever wrote it.
+#[must_use]
+pub fn understood(filters: &Filters, message: &[u8]) -> bool {
+    filters
+        .values()
+        .any(|filter| filter.understand(message).is_some())
+}
 
 #[cfg(test)]
 mod tests;

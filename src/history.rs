@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use itertools::Itertools;
 use jiff::Timestamp;
 
 use crate::jail::before;
@@ -177,15 +178,20 @@ impl History {
         rule: Crowd,
         may: impl Fn(Source) -> bool,
     ) -> Option<(Source, u32)> {
+        if rule.sources == 0 {
+            return None;
+        }
         let since = before(at, rule.window);
         let crowded = |network: Source, parts: u8| {
-            let banned: BTreeSet<Source> = network
+            // In order, what is in the same part stands together.
+            let banned = network
                 .entries(&self.by_source)
                 .filter(|(source, past)| *source != network && past.since > since)
                 .filter_map(|(source, _)| source.truncated(parts))
-                .collect();
-            let crowded = rule.sources > 0 && banned.len() >= usize::from(rule.sources);
-            crowded.then(|| u32::try_from(banned.len()).unwrap_or(u32::MAX))
+                .dedup()
+                .count();
+            let crowded = banned >= usize::from(rule.sources);
+            crowded.then(|| u32::try_from(banned).unwrap_or(u32::MAX))
         };
         source
             .crowds()

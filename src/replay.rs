@@ -1,28 +1,30 @@
 //! What a configuration would have done with a journal: entries through filters, counting and jails as the agent does
 //! it, but nothing is changed. Pure, but for the journal that it is given.
 
+mod reading;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use jiff::Timestamp;
 
 use crate::ban::JailName;
 use crate::config::Config;
-use crate::filter::{Evidence, Finding, Looks, Outcome, shape};
+use crate::filter::{Evidence, Finding, Outcome};
 use crate::ignore::List;
 use crate::jail::Jail;
 use crate::journal::{self, Entries};
 use crate::policy::{Fate, Policy, Sentence};
 use crate::source::Source;
 use crate::trust::Standing;
+use reading::Reading;
 
-/// Names that are kept of one source, and shapes of lines that nothing matched. There are no more than these in the
-/// answer; attackers make up as many as they like.
+/// Names that are kept of one source. There are no more than these in the answer; attackers make up as many as they like.
 const MAX_USERS: usize = 1000;
-const MAX_SHAPES: usize = 1000;
 
-/// How often the caller hears of the progress, in entries.
-const PROGRESS_INTERVAL: u64 = 10_000;
+/// Batches that wait to be judged. Beyond that, the reading half waits.
+const QUEUE: usize = 4;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -74,17 +76,41 @@ pub enum Error {
     Regex(#[from] regex::Error),
 }
 
-/// Reads all entries up to `until`, and tells of the progress now and then: how many, and the time of the last.
+/// Reads all entries that `open` brings, up to `until`, and tells of the progress now and then: how many, and the time of
+/// the last.
 ///
 /// # Errors
 /// When the journal can't be read.
-pub fn run(
-    entries: &mut Entries<'_>,
+pub fn run<'a>(
+    open: impl FnOnce() -> Result<Entries<'a>, journal::Error> + Send,
     config: &Config,
     ignored: &List,
     until: Option<Timestamp>,
-    mut progress: impl FnMut(u64, Timestamp),
+    progress: impl FnMut(u64, Timestamp) + Send,
 ) -> Result<Findings, Error> {
+    thread::scope(|scope| {
+        let (batches, found) = mpsc::sync_channel(QUEUE);
+        // libsystemd's handle stays in the thread that opened it.
+        let reading =
+            scope.spawn(move || Reading::read(open()?, config, until, &batches, progress));
+        let findings = judge(found.into_iter().flatten(), config, ignored);
+        let Reading {
+            entries,
+            matched,
+            unmatched,
+        } = reading
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(Findings {
+            entries,
+            matched,
+            unmatched,
+            ..findings
+        })
+    })
+}
+
+fn judge(found: impl Iterator<Item = Finding>, config: &Config, ignored: &List) -> Findings {
     let mut findings = Findings::default();
     let mut all = Jail::counter();
     let mut court = Court {
@@ -98,42 +124,24 @@ pub fn run(
         .keys()
         .map(|name| (Arc::clone(name), (0, 0)))
         .collect();
-    let looks = Looks::new()?;
-    let mut found = Vec::new();
-    while let Some(at) = entries.advance()? {
-        if until.is_some_and(|until| at > until) {
-            break;
-        }
-        findings.entries += 1;
-        if findings.entries % PROGRESS_INTERVAL == 0 {
-            progress(findings.entries, at);
-        }
-        entries.read(at, &mut found)?;
-        if found.is_empty() {
-            findings.look_closer(entries, config, &looks)?;
-            continue;
-        }
-        let evidence = |finding: &Finding| matches!(finding, Finding::Evidence(_));
-        findings.matched += u64::from(found.iter().any(evidence));
-        for mut finding in found.drain(..) {
-            finding.widen(|address| ignored.client(address, config.prefixes));
-            match finding {
-                Finding::Evidence(evidence) => {
-                    all.observe(&evidence, Standing::Stranger);
-                    findings.note(&evidence);
-                    findings.judge(&mut court, &evidence);
-                }
-                Finding::Trouble(trouble) => {
-                    all.excuse(&trouble, Standing::Stranger);
-                    court.policy.excuse(&trouble, false);
-                }
+    for mut finding in found {
+        finding.widen(|address| ignored.client(address, config.prefixes));
+        match finding {
+            Finding::Evidence(evidence) => {
+                all.observe(&evidence, Standing::Stranger);
+                findings.note(&evidence);
+                findings.judge(&mut court, &evidence);
+            }
+            Finding::Trouble(trouble) => {
+                all.excuse(&trouble, Standing::Stranger);
+                court.policy.excuse(&trouble, false);
             }
         }
     }
     for (source, seen) in &mut findings.sources {
         seen.failures = all.attempts(*source);
     }
-    Ok(findings)
+    findings
 }
 
 /// Who decides, and what was decided of networks.
@@ -170,6 +178,7 @@ impl Findings {
         }
         if let Some(user) = &evidence.user
             && seen.users.len() < MAX_USERS
+            && !seen.users.contains(user)
         {
             seen.users.insert(user.clone());
         }
@@ -211,31 +220,5 @@ impl Findings {
         let whole = policy.crowd(&ban, config, court.ignored)?;
         let fate = Fate::Enforced;
         Some(Sentence { ban: whole, fate })
-    }
-
-    /// Keeps an entry that says nothing but looks as if it should.
-    fn look_closer(
-        &mut self,
-        entries: &mut Entries<'_>,
-        config: &Config,
-        looks: &Looks,
-    ) -> Result<(), Error> {
-        let known = |message: &[u8]| {
-            config
-                .filters
-                .values()
-                .any(|filter| filter.may_match(message))
-        };
-        let suspect = entries.look_at_message(|message| {
-            (looks.like_a_failure(message) && !known(message))
-                .then(|| String::from_utf8_lossy(message).into_owned())
-        })?;
-        if let Some(message) = suspect.flatten() {
-            let shape = shape(&message);
-            if self.unmatched.len() < MAX_SHAPES || self.unmatched.contains_key(&shape) {
-                self.unmatched.entry(shape).or_insert((message, 0)).1 += 1;
-            }
-        }
-        Ok(())
     }
 }

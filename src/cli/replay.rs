@@ -41,10 +41,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         ignored,
     } = arguments.recorded.prepare()?;
     let from = arguments.since.unwrap_or(Timestamp::UNIX_EPOCH);
-    let mut entries = Entries::open(&place, &config.filters, from).map_err(|e| refused(&e))?;
     let progress = recorded::Progress::begin();
     let findings = replay::run(
-        &mut entries,
+        || Entries::open(&place, &config.filters, from),
         &config,
         &ignored,
         arguments.until,

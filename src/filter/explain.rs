@@ -32,8 +32,8 @@ impl Filter {
     /// Explains a message.
     #[must_use]
     pub fn explain(&self, message: &[u8]) -> Explanation {
-        if let Some(found) = self.set.matches(message).iter().next() {
-            return self.patterns[found].explain(message);
+        if let Some(understood) = self.understand(message) {
+            return understood.pattern.explain(message);
         }
         let reaches = self
             .patterns

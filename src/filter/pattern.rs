@@ -280,11 +280,8 @@ fn number(digits: &str) -> u32 {
 
 /// The first `max` characters, without control characters; `None` if there are none.
 fn readable(bytes: &[u8], max: usize) -> Option<String> {
-    let text: String = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * max)])
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(max)
-        .collect();
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * max)]);
+    let text: String = text.chars().filter(|c| !c.is_control()).take(max).collect();
     (!text.is_empty()).then_some(text)
 }
 

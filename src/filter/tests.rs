@@ -171,7 +171,7 @@ fn read_all(filters: &[Filter], unit: &str, user: &str, message: &[u8]) -> Vec<E
     let read = |filter: &Filter| {
         let finding = filter.read(&entry);
         assert!(
-            finding.is_none() || filter.may_match(message),
+            finding.is_none() || filter.understand(message).is_some(),
             "{message:?}"
         );
         finding

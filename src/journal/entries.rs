@@ -75,12 +75,16 @@ pub struct Entries<'a> {
     filters: &'a Filters,
     /// Whether user ids are another host's.
     foreign: bool,
-    users: HashMap<u32, Option<String>>,
+    users: Users,
     /// Looks at what no filter knows.
     lookout: Option<Lookout>,
     /// The message at hand, copied since libsystemd's is gone when the next field is fetched.
     message: Vec<u8>,
 }
+
+/// This host's user names, by id.
+#[derive(Default)]
+struct Users(HashMap<u32, Option<String>>);
 
 impl<'a> Entries<'a> {
     /// Opens the journal before the first entry at `from` or later.
@@ -126,7 +130,7 @@ impl<'a> Entries<'a> {
             journal,
             filters,
             foreign: !matches!(place, Place::Root(_)),
-            users: HashMap::new(),
+            users: Users::default(),
             lookout,
             message: Vec::new(),
         })
@@ -198,55 +202,56 @@ impl<'a> Entries<'a> {
         Ok(self.journal.cursor()?)
     }
 
-    /// What this entry, of time `at`, says. Most say nothing: their other fields are not fetched.
+    /// What this entry, of time `at`, says. Most say nothing: their other fields are not fetched, since each costs as much
+    /// as going to the next entry does.
     ///
     /// # Errors
     /// libsystemd's.
     pub fn read(&mut self, at: Timestamp, findings: &mut Vec<Finding>) -> Result<(), Error> {
+        self.message.clear();
         let field = self.journal.get_data(c"MESSAGE")?;
         let Some(message) = field.as_ref().and_then(JournalEntryField::value) else {
             return Ok(());
         };
-        if !self
-            .filters
-            .values()
-            .any(|filter| filter.may_match(message))
-        {
+        self.message.extend_from_slice(message);
+        let filters = self.filters.values();
+        let understood: Vec<_> = filters
+            .filter_map(|filter| filter.understand(&self.message))
+            .collect();
+        if understood.is_empty() {
             let lookout = self.lookout.as_mut();
-            if lookout.is_some_and(|lookout| lookout.look(message)) {
+            if lookout.is_some_and(|lookout| lookout.look(&self.message)) {
                 self.hear_of_dropped(at)?;
             }
             return Ok(());
         }
-        self.message.clear();
-        self.message.extend_from_slice(message);
-        let (Some(unit), Some(uid)) = (self.text(c"_SYSTEMD_UNIT")?, self.text(c"_UID")?) else {
+        let Some(uid) = look(&mut self.journal, c"_UID", |uid| uid.parse().ok())?.flatten() else {
             return Ok(());
         };
-        let Ok(uid) = uid.parse() else { return Ok(()) };
-        let name = if self.foreign {
-            None
+        let writer = if !self.foreign {
+            self.users.name(uid).map(Writer::User)
+        } else if uid == 0 {
+            Some(Writer::User("root"))
         } else {
-            self.user_name(uid)
+            (uid <= SYSTEM_UID_MAX).then_some(Writer::SomeDaemon)
         };
-        let writer = match &name {
-            Some(name) => Writer::User(name),
-            None if self.foreign && uid == 0 => Writer::User("root"),
-            None if self.foreign && uid <= SYSTEM_UID_MAX => Writer::SomeDaemon,
-            None => return Ok(()),
-        };
-        let entry = Entry {
-            unit: &unit,
-            writer,
-            message: &self.message,
-            at,
-        };
-        findings.extend(
-            self.filters
-                .values()
-                .filter_map(|filter| filter.read(&entry)),
-        );
+        let Some(writer) = writer else { return Ok(()) };
+        look(&mut self.journal, c"_SYSTEMD_UNIT", |unit| {
+            let entry = Entry {
+                unit,
+                writer,
+                message: &self.message,
+                at,
+            };
+            findings.extend(understood.iter().filter_map(|known| known.read(&entry)));
+        })?;
         Ok(())
+    }
+
+    /// The message of the entry that was read last.
+    #[must_use]
+    pub fn message(&self) -> &[u8] {
+        &self.message
     }
 
     /// Takes in this entry, if it is journald's own of lines that it has dropped.
@@ -255,9 +260,7 @@ impl<'a> Entries<'a> {
         if self.text(c"_TRANSPORT")?.as_deref() != Some(transport) {
             return Ok(());
         }
-        let dropped = self
-            .look_at_message(|message| parse(at, message))?
-            .flatten();
+        let dropped = parse(at, &self.message);
         let filters = self.filters;
         if let Some(lookout) = &mut self.lookout {
             lookout.note(dropped.filter(|dropped| is_read(filters, &dropped.unit)));
@@ -306,16 +309,14 @@ impl<'a> Entries<'a> {
     }
 
     fn text(&mut self, field: &CStr) -> Result<Option<String>, Error> {
-        let field = self.journal.get_data(field)?;
-        let value = field.as_ref().and_then(JournalEntryField::value);
-        Ok(value
-            .and_then(|value| str::from_utf8(value).ok())
-            .map(str::to_owned))
+        look(&mut self.journal, field, str::to_owned)
     }
+}
 
-    fn user_name(&mut self, uid: u32) -> Option<String> {
-        if self.users.len() >= MAX_USERS {
-            self.users.clear();
+impl Users {
+    fn name(&mut self, uid: u32) -> Option<&str> {
+        if self.0.len() >= MAX_USERS {
+            self.0.clear();
         }
         let look_up = || {
             User::from_uid(Uid::from_raw(uid))
@@ -323,8 +324,19 @@ impl<'a> Entries<'a> {
                 .flatten()
                 .map(|user| user.name)
         };
-        self.users.entry(uid).or_insert_with(look_up).clone()
+        self.0.entry(uid).or_insert_with(look_up).as_deref()
     }
+}
+
+/// Shows a field of the entry at hand to `look`, if it has that.
+fn look<T>(
+    journal: &mut Journal,
+    field: &CStr,
+    look: impl FnOnce(&str) -> T,
+) -> Result<Option<T>, Error> {
+    let field = journal.get_data(field)?;
+    let value = field.as_ref().and_then(JournalEntryField::value);
+    Ok(value.and_then(|value| str::from_utf8(value).ok()).map(look))
 }
 
 /// Goes to a position; the next entry is the one there, or else the first behind it.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Error;
 use super::entries::{Place, open, time};
-use crate::filter::{Filter, Filters, Looks, shown};
+use crate::filter::{Filter, Filters, Looks, shown, understood};
 use crate::jail::usec;
 
 /// journald's own entry for what its rate limit has dropped (`SD_MESSAGE_JOURNAL_DROPPED`, sd-messages.h). Nobody else can
@@ -74,8 +74,7 @@ impl Lookout {
         let Some(looks) = &self.looks else {
             return false;
         };
-        let known = || self.others.values().any(|filter| filter.may_match(message));
-        if looks.like_a_failure(message) && !known() {
+        if looks.like_a_failure(message) && !understood(&self.others, message) {
             self.seen.lines += 1;
             self.seen.example.get_or_insert_with(|| shown(message));
         }

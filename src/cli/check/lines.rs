@@ -11,7 +11,7 @@ use super::journal::LOOKS_BACK;
 use super::report::{Group::Journal, Group::Mail, Report};
 use crate::cli::text;
 use crate::config::Config;
-use crate::filter::{Evidence, Filters, Finding, Looks, Outcome, shape, shown};
+use crate::filter::{Evidence, Filters, Finding, Looks, Outcome, shape, shown, understood};
 use crate::ignore;
 use crate::journal::{Entries, Error, Place};
 use crate::source::Source;
@@ -100,14 +100,12 @@ impl Day {
                     Finding::Evidence(_) | Finding::Trouble(_) => {}
                 }
             }
-            let known = |message: &[u8]| filters.values().any(|filter| filter.may_match(message));
-            let suspect = entries.look_at_message(|message| {
-                let is_suspect = looks
-                    .as_ref()
-                    .is_some_and(|looks| looks.like_a_failure(message));
-                (is_suspect && !known(message)).then(|| shown(message))
-            })?;
-            if let Some(example) = suspect.flatten() {
+            let message = entries.message();
+            let is_suspect = looks
+                .as_ref()
+                .is_some_and(|looks| looks.like_a_failure(message));
+            if is_suspect && !understood(filters, message) {
+                let example = shown(message);
                 let shape = shape(&example);
                 if day.unknown.len() < MAX_SHAPES || day.unknown.contains_key(&shape) {
                     day.unknown.entry(shape).or_insert((example, 0)).1 += 1;
