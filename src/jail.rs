@@ -1,8 +1,10 @@
 //! Attempts in a window → the decision to ban. Pure: no I/O, no clock; time is the journal entries'.
 
+mod by_age;
 mod recent;
 mod records;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -10,10 +12,13 @@ use std::time::Duration;
 use itertools::Itertools;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::ban::MAX_BANS;
 use crate::filter::{Evidence, Outcome, Trouble};
+use crate::oldest::Oldest;
 use crate::source::Source;
 use crate::tally::Habits;
 use crate::trust::Standing;
+use crate::usec::Usec;
 pub use records::Memory;
 use records::{Record, Records};
 
@@ -24,6 +29,10 @@ pub const WITNESS_DELAY: Duration = Duration::from_mins(5);
 /// When the server can't ask a password database, it may tell so only after another one has spoken: PAM takes 2 s to
 /// refuse.
 const TROUBLE_IS_TOLD: Duration = Duration::from_secs(5);
+
+/// Sources of which something does not count any more; above that, those go of whom it would count first again. As many
+/// as are saved.
+pub const MAX_SETTLED: usize = 2 * MAX_BANS;
 
 /// When to ban, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +66,9 @@ pub struct Jail {
     rule: Rule,
     /// What strangers did, by source, and what customers did.
     records: [Records; 2],
+    /// Up to when what sources did was dealt with by a ban, or forgiven by an admin.
+    settled: BTreeMap<Source, Usec>,
+    settled_first: Oldest,
     habits: Habits,
     /// When the server's own trouble explains what unsure witnesses say, …
     excused: RangeInclusive<Timestamp>,
@@ -78,6 +90,8 @@ impl Jail {
                 Records::new(rule.max_sources),
                 Records::new(rule.max_sources),
             ],
+            settled: BTreeMap::new(),
+            settled_first: Oldest::default(),
             habits: Habits::default(),
             excused: Timestamp::MIN..=Timestamp::MIN,
             deceived_until: Timestamp::MIN,
@@ -162,7 +176,11 @@ impl Jail {
         if record.has_tried(evidence) {
             record.tally.repeated(witness);
         }
-        let new = record.count_new(at, &self.habits);
+        let new = record.count_new(&self.habits);
+        let settled = |until: &Usec| Usec::from(at) <= *until;
+        if new > 0 && !self.settled.get(&evidence.source).is_some_and(settled) {
+            record.recent.add(at, new);
+        }
         record.recent.forget(before(at, rule.window));
         let count = record.recent.count();
         if new == 0 || count < limit.get() {
@@ -218,10 +236,11 @@ impl Jail {
     /// has forgiven it.
     pub fn settle(&mut self, source: Source, until: Timestamp) {
         for records in &mut self.records {
-            records.of(source, until, self.rule.window).settle(until);
-            if let Some(saved) = records.saved_mut(source) {
-                saved.settle(until);
-            }
+            records.settle(source, until);
+        }
+        self.settled.insert(source, until.into());
+        if self.settled.len() > MAX_SETTLED {
+            self.settled_first.take(&mut self.settled, |until| *until);
         }
     }
 
@@ -280,10 +299,8 @@ impl Jail {
 
     /// The sources of which something does not count any more, and up to when.
     pub fn settled(&self) -> impl Iterator<Item = (Source, Timestamp)> {
-        let strangers = &self.records[Standing::Stranger as usize];
-        strangers
-            .iter()
-            .filter_map(|(source, record)| Some((*source, record.settled()?)))
+        let settled = self.settled.iter();
+        settled.map(|(source, until)| (*source, until.time()))
     }
 
     /// How many attempts count towards a ban of `source`.

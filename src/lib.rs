@@ -3,7 +3,9 @@
 //! The modules, in the order in which data flows:
 
 pub mod config; // what the admin wrote → checked settings
+pub mod usec; // a time, as tables keep it
 pub mod source; // an address or a prefix that attempts come from
+pub mod oldest; // which row of a full table is the oldest
 pub mod ignore; // who is never banned
 pub mod journal; // journald → entries (the only user of libsystemd)
 pub mod filter; // entry → evidence: what one line says

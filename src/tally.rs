@@ -20,6 +20,7 @@ mod habits;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 pub use habits::{Habits, Word};
 
@@ -47,7 +48,7 @@ pub struct Tally {
     excused: u32,
     refused: u32,
     /// Most sources are heard of by one, and there may be a million of them.
-    backs: Box<[Back]>,
+    backs: SmallVec<[Back; 1]>,
 }
 
 /// What one password database said.
@@ -157,8 +158,7 @@ impl Tally {
                     unchecked: 0,
                     repeated: 0,
                 };
-                let known = std::mem::take(&mut self.backs);
-                self.backs = known.into_iter().chain([new]).collect();
+                self.backs.push(new);
                 self.backs.len() - 1
             });
         &mut self.backs[index]

@@ -85,7 +85,7 @@ pub(super) struct JailFragment {
     pub(super) ban_time_max: Option<Span>,
     /// For each such time without a ban, one of those before is forgotten.
     pub(super) ban_time_decay: Option<Span>,
-    /// So many sources' attempts are remembered, in some 300 bytes each: 1000 to 2000000. More is a problem that you are told of.
+    /// So many sources' attempts are remembered, in some 200 bytes each: 1000 to 2000000. More is a problem that you are told of.
     pub(super) max_sources: Option<MaxSources>,
 }
 

@@ -56,7 +56,7 @@ pub(super) struct Ipv6Prefix(pub u8);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sources(pub u16);
 
-/// How many sources a jail remembers. Each takes some 300 bytes, while it has attempts.
+/// How many sources a jail remembers. Each takes some 200 bytes, while it has attempts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MaxSources(pub usize);
 

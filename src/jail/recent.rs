@@ -2,12 +2,15 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
-/// Attempts with their times in µs, in order, and how many there are. A jail keeps fewer than its limit, a replay all of
-/// them.
+use crate::usec::Usec;
+
+/// Attempts with their times, in order, and how many there are. A jail keeps fewer than its limit, a replay all of them.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Recent {
-    attempts: Vec<(i64, u32)>,
+    /// Most sources have one, and there may be a million of them.
+    attempts: SmallVec<[(Usec, u32); 1]>,
     count: u32,
     /// All that a tally told of, of which these are the last; here, since there may be a million sources.
     pub(super) known: u32,
@@ -23,24 +26,15 @@ impl Recent {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Timestamp, u32)> {
-        let time = |(at, count): &(i64, u32)| {
-            let at = Timestamp::from_microsecond(*at).ok()?;
-            Some((at, *count))
-        };
-        self.attempts.iter().filter_map(time)
+        self.attempts.iter().map(|(at, count)| (at.time(), *count))
     }
 
     pub(super) fn last(&self) -> Option<Timestamp> {
-        let (last, _) = self.attempts.last()?;
-        Timestamp::from_microsecond(*last).ok()
+        self.attempts.last().map(|(at, _)| at.time())
     }
 
     pub(super) fn add(&mut self, at: Timestamp, count: u32) {
-        // Most sources have one or two, and there may be a million of them.
-        if self.attempts.len() < 2 {
-            self.attempts.reserve_exact(1);
-        }
-        self.attempts.push((at.as_microsecond(), count));
+        self.attempts.push((at.into(), count));
         self.count = self.count.saturating_add(count);
     }
 
@@ -61,7 +55,7 @@ impl Recent {
 
     /// Forgets what happened up to then.
     pub(super) fn forget(&mut self, until: Timestamp) {
-        let until = until.as_microsecond();
+        let until = Usec::from(until);
         let over = self.attempts.iter().take_while(|(at, _)| *at <= until);
         let over = over.count();
         for (_, count) in self.attempts.drain(..over) {
@@ -71,8 +65,9 @@ impl Recent {
 
     /// Forgets what happened then and later.
     pub(super) fn forget_since(&mut self, since: Timestamp) {
+        let since = Usec::from(since);
         while let Some(&(at, count)) = self.attempts.last()
-            && at >= since.as_microsecond()
+            && at >= since
         {
             self.attempts.pop();
             self.count = self.count.saturating_sub(count);
@@ -80,7 +75,7 @@ impl Recent {
     }
 
     pub(super) fn clear(&mut self) {
-        self.attempts.clear();
+        self.attempts = SmallVec::new();
         self.count = 0;
     }
 }

@@ -5,14 +5,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
+use super::by_age::ByAge;
 use super::recent::Recent;
 use super::{Decision, WITNESS_DELAY, before};
 use crate::filter::{Evidence, Outcome};
 use crate::source::Source;
 use crate::tally::{Habits, Tally};
+use crate::usec::Usec;
 
 /// Passwords that are remembered of a source, by their hash: those of a few phones.
 const MAX_TRIED: usize = 8;
@@ -29,7 +30,7 @@ pub struct Memory {
 /// Records by source. Of too many, the one not heard of for the longest time is forgotten.
 #[derive(Debug)]
 pub(super) struct Records {
-    by_source: LruCache<Source, Record>,
+    by_source: ByAge<Record>,
     most: usize,
     /// When one was last forgotten that was heard of within the window.
     pub(super) overflowed: Timestamp,
@@ -45,23 +46,21 @@ pub(super) struct Record {
     pub(super) tally: Tally,
     /// Attempts that count towards a ban, with their times: fewer than the limit.
     pub(super) recent: Recent,
-    /// What happened up to here was dealt with by a ban, or forgiven by an admin. In µs, since there may be a million.
-    settled: i64,
-    /// The first and the last word of the tally. In µs, as well.
-    begun: i64,
-    heard: i64,
+    /// The first and the last word of the tally.
+    begun: Usec,
+    heard: Usec,
     /// What was tried last, where the server tells: user, password and who refused them, hashed.
     tried: Option<Box<[u64; MAX_TRIED]>>,
 }
 
 /// There may be a million of them.
-const _: () = assert!(size_of::<Record>() <= 96);
+const _: () = assert!(size_of::<Record>() <= 112);
 
 impl Records {
     pub(super) fn new(most: usize) -> Self {
         Self {
-            // Unbounded in itself so that memory grows with use; `of` keeps the bound.
-            by_source: LruCache::unbounded(),
+            // Unbounded in itself; `of` keeps the bound.
+            by_source: ByAge::default(),
             most,
             overflowed: Timestamp::MIN,
             changed: BTreeSet::new(),
@@ -73,20 +72,20 @@ impl Records {
     pub(super) fn set_most(&mut self, most: usize) {
         self.most = most;
         while self.by_source.len() > most {
-            self.by_source.pop_lru();
+            self.by_source.take_oldest();
         }
     }
 
     /// The record of a source that is heard of at `at`, and whose attempts matter for a window.
     pub(super) fn of(&mut self, source: Source, at: Timestamp, window: Duration) -> &mut Record {
         if self.by_source.len() >= self.most
-            && !self.by_source.contains(&source)
-            && let Some((_, forgotten)) = self.by_source.pop_lru()
-            && forgotten.heard > before(at, window).as_microsecond()
+            && !self.by_source.contains(source)
+            && let Some((_, forgotten)) = self.by_source.take_oldest()
+            && forgotten.heard > before(at, window).into()
         {
             self.overflowed = at;
         }
-        let record = self.by_source.get_or_insert_mut(source, Record::default);
+        let record = self.by_source.of(source, Record::default);
         if record.is_long(at) {
             self.changed.insert(source);
         }
@@ -94,11 +93,11 @@ impl Records {
     }
 
     pub(super) fn peek(&self, source: Source) -> Option<&Record> {
-        self.by_source.peek(&source)
+        self.by_source.peek(source)
     }
 
     pub(super) fn peek_mut(&mut self, source: Source) -> Option<&mut Record> {
-        let record = self.by_source.peek_mut(&source)?;
+        let record = self.by_source.peek_mut(source)?;
         if record.is_long(record.heard()) {
             self.changed.insert(source);
         }
@@ -110,7 +109,7 @@ impl Records {
     }
 
     pub(super) fn count_again(&mut self, habits: &Habits) {
-        for (source, record) in &mut self.by_source {
+        for (source, record) in self.by_source.iter_mut() {
             let known = record.recent.known;
             record.count_again(habits);
             if record.recent.known != known && record.is_long(record.heard()) {
@@ -142,7 +141,7 @@ impl Records {
     pub(super) fn restore(&mut self, source: Source, memory: &Memory, since: Timestamp) {
         // What is no record is one of a version to come: the journal tells most of it.
         if let Ok(record) = serde_json::from_str::<Record>(&memory.text)
-            && record.begun < since.as_microsecond()
+            && record.begun < since.into()
         {
             self.saved.insert(source, record);
         }
@@ -152,8 +151,14 @@ impl Records {
         self.saved.contains_key(&source)
     }
 
-    pub(super) fn saved_mut(&mut self, source: Source) -> Option<&mut Record> {
-        self.saved.get_mut(&source)
+    /// What happened up to `until` does not count any more.
+    pub(super) fn settle(&mut self, source: Source, until: Timestamp) {
+        if let Some(record) = self.peek_mut(source) {
+            record.recent.forget(until);
+        }
+        if let Some(saved) = self.saved.get_mut(&source) {
+            saved.recent.forget(until);
+        }
     }
 
     /// What was read again has been.
@@ -165,7 +170,7 @@ impl Records {
                 record.recent.known = known;
                 self.changed.insert(source);
             }
-            self.by_source.push(source, record);
+            *self.by_source.of(source, Record::default) = record;
         }
         self.set_most(self.most);
     }
@@ -176,9 +181,8 @@ impl Default for Record {
         Self {
             tally: Tally::default(),
             recent: Recent::default(),
-            settled: i64::MIN,
-            begun: i64::MIN,
-            heard: i64::MIN,
+            begun: Usec::MIN,
+            heard: Usec::MIN,
             tried: None,
         }
     }
@@ -187,24 +191,24 @@ impl Default for Record {
 impl Record {
     /// Witnesses of one attempt speak within minutes. After a window of silence, none is owed a second voice.
     pub(super) fn hear(&mut self, at: Timestamp, window: Duration) {
-        if before(at, window).as_microsecond() > self.heard {
+        if Usec::from(before(at, window)) > self.heard {
             self.tally = Tally::default();
             self.recent.known = 0;
             self.tried = None;
-            self.begun = at.as_microsecond();
+            self.begun = at.into();
         }
-        self.heard = at.as_microsecond();
+        self.heard = at.into();
     }
 
     /// When it was last heard of.
     pub(super) fn heard(&self) -> Timestamp {
-        Timestamp::from_microsecond(self.heard).unwrap_or(Timestamp::MIN)
+        self.heard.time()
     }
 
     /// Whether its tally, if it is heard of at this time, is older than what of the journal is read again before it is silent
     /// for a window.
     fn is_long(&self, at: Timestamp) -> bool {
-        self.begun > i64::MIN && self.begun < before(at, WITNESS_DELAY).as_microsecond()
+        self.begun > Usec::MIN && self.begun < before(at, WITNESS_DELAY).into()
     }
 
     /// Whether this password database has refused the same password for the same user of late.
@@ -226,15 +230,11 @@ impl Record {
         false
     }
 
-    /// Counts, and notes the attempts that are new.
-    pub(super) fn count_new(&mut self, at: Timestamp, habits: &Habits) -> u32 {
+    /// Counts. Returns how many attempts are new.
+    pub(super) fn count_new(&mut self, habits: &Habits) -> u32 {
         let known = self.recent.known;
         self.count_again(habits);
-        let new = self.recent.known.saturating_sub(known);
-        if new > 0 && at.as_microsecond() > self.settled {
-            self.recent.add(at, new);
-        }
-        new
+        self.recent.known.saturating_sub(known)
     }
 
     /// What counts is enough for a ban.
@@ -248,18 +248,6 @@ impl Record {
             first,
             user,
         })
-    }
-
-    /// Up to when nothing counts any more.
-    pub(super) fn settled(&self) -> Option<Timestamp> {
-        let settled = (self.settled > i64::MIN).then_some(self.settled)?;
-        Timestamp::from_microsecond(settled).ok()
-    }
-
-    /// What happened up to `until` does not count any more.
-    pub(super) fn settle(&mut self, until: Timestamp) {
-        self.settled = until.as_microsecond();
-        self.recent.forget(until);
     }
 
     /// Counts, and takes back what turns out to be no attempt.

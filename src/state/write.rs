@@ -4,15 +4,15 @@ use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
 use super::{Changes, EMPTY};
-use crate::ban::MAX_BANS;
 use crate::history::{MAX_SOURCES, Past};
+use crate::jail::MAX_SETTLED;
 use crate::trust::MAX_PAIRS;
 
 /// So many rows are kept of what may grow without end, the youngest: as much as the agent itself remembers.
 const MOST: [(&str, &str, usize); 4] = [
     ("customer", "at", MAX_PAIRS),
     ("history", "since", MAX_SOURCES),
-    ("settled", "until", 2 * MAX_BANS),
+    ("settled", "until", MAX_SETTLED),
     ("memory", "heard", MAX_MEMORIES),
 ];
 
