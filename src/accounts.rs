@@ -1,6 +1,7 @@
 //! Accounts that many sources guess at. A botnet tries each address once or twice, below any limit; what its addresses have
 //! in common is the account. Pure.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use lru::LruCache;
 use crate::ban::JailName;
 use crate::jail::before;
 use crate::source::Source;
+use crate::tried::beginning;
 
 /// Names that are remembered, those that attackers make up among them; above that, the one goes that nobody has tried
 /// for the longest time, which is none under attack.
@@ -34,7 +36,7 @@ pub struct Rule {
 #[derive(Debug)]
 pub struct Accounts {
     rule: Rule,
-    by_name: LruCache<Box<str>, Account>,
+    by_name: LruCache<String, Account>,
     /// When one last had to be forgotten that somebody had tried within the window.
     pub overflowed: Timestamp,
 }
@@ -128,14 +130,14 @@ impl Accounts {
         }
         let name = folded(user);
         let since = before(at, self.rule.window);
-        if self.by_name.len() >= MAX_ACCOUNTS && !self.by_name.contains(&name) {
+        if self.by_name.len() >= MAX_ACCOUNTS && !self.by_name.contains(&*name) {
             let forgotten = self.by_name.pop_lru();
             let last = forgotten.and_then(|(_, account)| account.sources.back().copied());
             if last.is_some_and(|(last, _)| last > since) {
                 self.overflowed = at;
             }
         }
-        let account = self.by_name.get_or_insert_mut(name, Account::default);
+        let account = self.by_name.get_or_insert_mut_ref(&*name, Account::default);
         let since = before(at, self.rule.window);
         if account.heard <= since {
             account.attempts.clear();
@@ -191,9 +193,16 @@ impl Accounts {
 }
 
 /// A name as it is compared. Servers make capitals small.
-fn folded(user: &str) -> Box<str> {
-    let name: String = user.chars().take(MAX_NAME).collect();
-    name.to_lowercase().into()
+fn folded(user: &str) -> Cow<'_, str> {
+    let name = beginning(user, MAX_NAME);
+    if name
+        .bytes()
+        .all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase())
+    {
+        Cow::Borrowed(name)
+    } else {
+        Cow::Owned(name.to_lowercase())
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::jail::after;
 use crate::source::Source;
+use crate::tried::Names;
+use crate::usec::Usec;
 
 /// A jail's name: cheap to copy, since every ban carries one.
 pub type JailName = Arc<str>;
@@ -40,7 +43,7 @@ pub enum Cause {
     #[default]
     Order,
     /// What it did.
-    Attempts(Arc<Attempts>),
+    Attempts(Attempts),
     /// So many bans in this network.
     Network(u32),
 }
@@ -51,13 +54,10 @@ pub struct Attempts {
     /// How many attempts led to it.
     pub count: u32,
     /// When the first of these happened.
-    #[serde(
-        rename = "first_usec",
-        with = "jiff::fmt::serde::timestamp::microsecond::required"
-    )]
-    pub first: Timestamp,
+    #[serde(rename = "first_usec")]
+    pub first: Usec,
     /// Names that it tried of late, as the client wrote them, cut short; last the one that brought the ban.
-    pub users: Vec<Arc<str>>,
+    pub users: Names,
 }
 
 impl Cause {
@@ -73,7 +73,7 @@ impl Cause {
     /// The name that brought the ban.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
-        self.attempts()?.users.last().map(|user| &**user)
+        self.attempts()?.users.last()
     }
 }
 
@@ -111,31 +111,50 @@ impl Ban {
     }
 }
 
-type Key = (Source, JailName);
+/// A jail, by its place among the names.
+type JailIndex = u32;
 /// Since when, until when, and why.
-type Term = (Timestamp, Timestamp, Cause);
+type Term = (Usec, Usec, Cause);
 
 /// All bans that are in force. A source has one ban in a jail at the most.
 #[derive(Debug, Default)]
 pub struct Bans {
-    by_source: BTreeMap<Key, Term>,
-    by_end: BTreeSet<(Timestamp, Source, JailName)>,
+    by_source: BTreeMap<(Source, JailIndex), Term>,
+    by_end: BTreeSet<(Usec, Source, JailIndex)>,
+    /// Of all jails that have ever banned, in order: a few.
+    jails: Vec<JailName>,
+}
+
+impl FromIterator<Ban> for Bans {
+    /// In less memory than one by one.
+    fn from_iter<T: IntoIterator<Item = Ban>>(all: T) -> Self {
+        let mut bans = Self::default();
+        let all: Vec<Ban> = all.into_iter().collect();
+        for ban in &all {
+            bans.index(&ban.jail);
+        }
+        let by_source = all.into_iter().map(|ban| bans.entry(ban));
+        let by_source: BTreeMap<_, _> = by_source.collect();
+        let ends = by_source.iter();
+        bans.by_end = ends
+            .map(|((source, jail), (_, until, _))| (*until, *source, *jail))
+            .collect();
+        bans.by_source = by_source;
+        while bans.len() > MAX_BANS {
+            bans.take_first_to_end();
+        }
+        bans
+    }
 }
 
 impl Bans {
     /// Puts a ban in force, in the place of one that the jail has for this source already.
     /// Above [`MAX_BANS`], the ban that would end first makes room and is returned.
     pub fn insert(&mut self, ban: Ban) -> Option<Ban> {
-        let Ban {
-            source,
-            jail,
-            since,
-            until,
-            cause,
-        } = ban;
-        let key = (source, Arc::clone(&jail));
-        if let Some((_, end, _)) = self.by_source.insert(key, (since, until, cause)) {
-            self.by_end.remove(&(end, source, Arc::clone(&jail)));
+        let ((source, jail), term) = self.entry(ban);
+        let until = term.1;
+        if let Some((_, end, _)) = self.by_source.insert((source, jail), term) {
+            self.by_end.remove(&(end, source, jail));
         }
         self.by_end.insert((until, source, jail));
         if self.len() > MAX_BANS {
@@ -147,16 +166,12 @@ impl Bans {
 
     /// Takes a source's bans out of one jail, or out of all.
     pub fn remove(&mut self, source: Source, jail: Option<&str>) -> Vec<Ban> {
-        let bans: Vec<Ban> = self
-            .of_source(source)
-            .filter(|ban| jail.is_none_or(|jail| *ban.jail == *jail))
+        let of_source = self.by_source.range(all_of(source));
+        let keys: Vec<_> = of_source
+            .map(|(key, _)| *key)
+            .filter(|(_, index)| jail.is_none_or(|jail| *self.jails[*index as usize] == *jail))
             .collect();
-        for ban in &bans {
-            self.by_source.remove(&(ban.source, Arc::clone(&ban.jail)));
-            self.by_end
-                .remove(&(ban.until, ban.source, Arc::clone(&ban.jail)));
-        }
-        bans
+        keys.into_iter().filter_map(|key| self.take(key)).collect()
     }
 
     /// Takes out the bans that end at `now` or before.
@@ -171,38 +186,41 @@ impl Bans {
     /// When the next ban ends.
     #[must_use]
     pub fn next_end(&self) -> Option<Timestamp> {
-        self.by_end.first().map(|(end, ..)| *end)
+        self.by_end.first().map(|(end, ..)| end.time())
     }
 
     /// The bans of one source, in any jail.
     pub fn of_source(&self, source: Source) -> impl Iterator<Item = Ban> {
-        self.by_source
-            .range((source, JailName::from(""))..)
-            .take_while(move |((s, _), _)| *s == source)
-            .map(to_ban)
+        let bans = self.by_source.range(all_of(source));
+        bans.map(|(key, term)| self.ban(*key, term.clone()))
     }
 
     /// The bans of a network and of all that is in it.
     #[must_use]
     pub fn inside(&self, network: Source) -> Vec<Ban> {
         self.by_source
-            .range((network, JailName::from(""))..)
+            .range((network, 0)..)
             .take_while(|((source, _), _)| network.contains(*source))
-            .map(to_ban)
+            .map(|(key, term)| self.ban(*key, term.clone()))
             .collect()
+    }
+
+    /// Whether a source is banned, by itself.
+    #[must_use]
+    pub fn contains(&self, source: Source) -> bool {
+        self.by_source.range(all_of(source)).next().is_some()
     }
 
     /// Whether a network around this source is banned.
     #[must_use]
     pub fn covers(&self, source: Source) -> bool {
-        source
-            .around()
-            .any(|network| self.of_source(network).next().is_some())
+        source.around().any(|network| self.contains(network))
     }
 
     /// Every ban, by source.
     pub fn iter(&self) -> impl Iterator<Item = Ban> {
-        self.by_source.iter().map(to_ban)
+        let bans = self.by_source.iter();
+        bans.map(|(key, term)| self.ban(*key, term.clone()))
     }
 
     /// How many bans are in force.
@@ -218,26 +236,59 @@ impl Bans {
     }
 
     fn take_first_to_end(&mut self) -> Option<Ban> {
-        let (until, source, jail) = self.by_end.pop_first()?;
-        let (since, _, cause) = self.by_source.remove(&(source, Arc::clone(&jail)))?;
-        Some(Ban {
+        let (_, source, jail) = *self.by_end.first()?;
+        self.take((source, jail))
+    }
+
+    fn take(&mut self, key: (Source, JailIndex)) -> Option<Ban> {
+        let term = self.by_source.remove(&key)?;
+        self.by_end.remove(&(term.1, key.0, key.1));
+        Some(self.ban(key, term))
+    }
+
+    fn entry(&mut self, ban: Ban) -> ((Source, JailIndex), Term) {
+        let index = self.index(&ban.jail);
+        let term = (ban.since.into(), ban.until.into(), ban.cause);
+        ((ban.source, index), term)
+    }
+
+    /// A jail's place. The names are in order, so that a source's bans are too.
+    fn index(&mut self, jail: &JailName) -> JailIndex {
+        let place = |at| JailIndex::try_from(at).unwrap_or(JailIndex::MAX);
+        let at = match self.jails.binary_search(jail) {
+            Ok(at) => return place(at),
+            Err(at) => at,
+        };
+        self.jails.insert(at, Arc::clone(jail));
+        let index = place(at);
+        let moved = |of: JailIndex| if of < index { of } else { of + 1 };
+        if at + 1 < self.jails.len() {
+            let by_source = std::mem::take(&mut self.by_source).into_iter();
+            self.by_source = by_source
+                .map(|((source, jail), term)| ((source, moved(jail)), term))
+                .collect();
+            let by_end = std::mem::take(&mut self.by_end).into_iter();
+            self.by_end = by_end
+                .map(|(until, source, jail)| (until, source, moved(jail)))
+                .collect();
+        }
+        index
+    }
+
+    fn ban(&self, (source, jail): (Source, JailIndex), (since, until, cause): Term) -> Ban {
+        Ban {
             source,
-            jail,
-            since,
-            until,
+            jail: Arc::clone(&self.jails[jail as usize]),
+            since: since.time(),
+            until: until.time(),
             cause,
-        })
+        }
     }
 }
 
-fn to_ban(((source, jail), (since, until, cause)): (&Key, &Term)) -> Ban {
-    Ban {
-        source: *source,
-        jail: Arc::clone(jail),
-        since: *since,
-        until: *until,
-        cause: cause.clone(),
-    }
+/// A source's bans, in whatever jail.
+fn all_of(source: Source) -> RangeInclusive<(Source, JailIndex)> {
+    (source, 0)..=(source, JailIndex::MAX)
 }
 
 #[cfg(test)]
@@ -265,6 +316,23 @@ mod tests {
             bans.expire(Timestamp::from_second(20).unwrap()),
             [ban("192.0.2.7", "dovecot", 5, 20)]
         );
+        assert!(bans.is_empty() && bans.next_end().is_none());
+    }
+
+    #[test]
+    fn bans_are_in_order_whichever_jail_was_first() {
+        let all = [("192.0.2.7", "b"), ("192.0.2.8", "c"), ("192.0.2.7", "a")];
+        let all = all.map(|(source, jail)| ban(source, jail, 0, 10));
+        let mut bans = Bans::default();
+        for ban in all.clone() {
+            bans.insert(ban);
+        }
+        let wanted = [&all[2], &all[0], &all[1]];
+        assert!(bans.iter().eq(wanted.into_iter().cloned()));
+        assert!(all.into_iter().collect::<Bans>().iter().eq(bans.iter()));
+        let lifted = bans.remove("192.0.2.7".parse().unwrap(), Some("b"));
+        assert_eq!(lifted, [ban("192.0.2.7", "b", 0, 10)]);
+        assert_eq!(bans.expire(Timestamp::from_second(10).unwrap()).len(), 2);
         assert!(bans.is_empty() && bans.next_end().is_none());
     }
 

@@ -1,13 +1,15 @@
 //! Who was banned before: the next ban lasts longer, and where many of one network are banned, all of it is. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use itertools::Itertools;
 use jiff::Timestamp;
 
 use crate::jail::before;
+use crate::oldest::Oldest;
 use crate::source::Source;
+use crate::usec::Usec;
 
 /// Sources whose bans are remembered, as many as there may be bans; above that, the one goes whose last ban is oldest.
 pub const MAX_SOURCES: usize = 131_072;
@@ -54,11 +56,46 @@ pub struct Past {
     pub until: Timestamp,
 }
 
+impl Past {
+    /// How many of its bans are not forgotten.
+    fn left(&self, at: Timestamp, forget: Duration) -> u32 {
+        let quiet = Duration::try_from(at.duration_since(self.until)).unwrap_or_default();
+        let forgotten = quiet.as_secs().checked_div(forget.as_secs()).unwrap_or(0);
+        self.bans
+            .saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
+    }
+}
+
+/// A [`Past`] as it is kept.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    bans: u32,
+    since: Usec,
+    until: Usec,
+}
+
+impl From<Past> for Kept {
+    fn from(Past { bans, since, until }: Past) -> Self {
+        let (since, until) = (since.into(), until.into());
+        Self { bans, since, until }
+    }
+}
+
+impl Kept {
+    fn past(&self) -> Past {
+        Past {
+            bans: self.bans,
+            since: self.since.time(),
+            until: self.until.time(),
+        }
+    }
+}
+
 /// The bans that there were.
 #[derive(Debug)]
 pub struct History {
-    by_source: BTreeMap<Source, Past>,
-    by_age: BTreeSet<(Timestamp, Source)>,
+    by_source: BTreeMap<Source, Kept>,
+    oldest: Oldest,
     /// When one last had to be forgotten whose bans still counted.
     pub overflowed: Timestamp,
 }
@@ -67,9 +104,18 @@ impl Default for History {
     fn default() -> Self {
         Self {
             by_source: BTreeMap::new(),
-            by_age: BTreeSet::new(),
+            oldest: Oldest::default(),
             overflowed: Timestamp::MIN,
         }
+    }
+}
+
+impl Extend<(Source, Past)> for History {
+    /// Takes up what was remembered, in less memory than one by one.
+    fn extend<T: IntoIterator<Item = (Source, Past)>>(&mut self, all: T) {
+        let all = all.into_iter().map(|(source, past)| (source, past.into()));
+        self.by_source.append(&mut all.collect());
+        while self.forget_oldest().is_some() {}
     }
 }
 
@@ -96,20 +142,14 @@ impl History {
 
     /// What is remembered of a source.
     #[must_use]
-    pub fn past(&self, source: Source) -> Option<&Past> {
-        self.by_source.get(&source)
+    pub fn past(&self, source: Source) -> Option<Past> {
+        self.by_source.get(&source).map(Kept::past)
     }
 
     /// How many bans of a source are not forgotten.
     #[must_use]
     pub fn bans(&self, source: Source, at: Timestamp, forget: Duration) -> u32 {
-        let Some(past) = self.past(source) else {
-            return 0;
-        };
-        let quiet = Duration::try_from(at.duration_since(past.until)).unwrap_or_default();
-        let forgotten = quiet.as_secs().checked_div(forget.as_secs()).unwrap_or(0);
-        past.bans
-            .saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
+        self.past(source).map_or(0, |past| past.left(at, forget))
     }
 
     /// A source is banned. Returns what is to be remembered of it.
@@ -125,38 +165,33 @@ impl History {
         let bans = self.bans(source, since, forget).saturating_add(new);
         let until = lasting.map_or(until, |past| past.until.max(until));
         let past = Past { bans, since, until };
-        let oldest = self.by_age.first().map(|(_, oldest)| *oldest);
-        let counts = oldest.is_some_and(|oldest| self.bans(oldest, since, forget) > 0);
-        if self.restore(source, past).is_some() && counts {
+        self.by_source.insert(source, past.into());
+        let forgotten = self.forget_oldest();
+        if forgotten.is_some_and(|past| past.left(since, forget) > 0) {
             self.overflowed = since;
         }
         past
     }
 
-    /// Takes up what was remembered. Returns who is forgotten for it.
-    pub fn restore(&mut self, source: Source, past: Past) -> Option<Source> {
-        self.forgive(source);
-        self.by_source.insert(source, past);
-        self.by_age.insert((past.since, source));
+    /// Of too many, forgets the one whose last ban is oldest.
+    fn forget_oldest(&mut self) -> Option<Past> {
         if self.by_source.len() <= MAX_SOURCES {
             return None;
         }
-        let (_, oldest) = self.by_age.pop_first()?;
-        self.by_source.remove(&oldest);
-        Some(oldest)
+        let oldest = self.oldest.take(&mut self.by_source, |past| past.since);
+        oldest.map(|(_, past)| past.past())
     }
 
     /// An admin lets a source off. Returns whether there was anything to forget.
     pub fn forgive(&mut self, source: Source) -> bool {
-        let past = self.by_source.remove(&source);
-        past.is_some_and(|past| self.by_age.remove(&(past.since, source)))
+        self.by_source.remove(&source).is_some()
     }
 
     /// All that is to be remembered.
     pub fn iter(&self) -> impl Iterator<Item = (Source, Option<Past>)> {
         self.by_source
             .iter()
-            .map(|(source, past)| (*source, Some(*past)))
+            .map(|(source, past)| (*source, Some(past.past())))
     }
 
     /// Who is remembered of a network, but for itself.
@@ -181,7 +216,7 @@ impl History {
         if rule.sources == 0 {
             return None;
         }
-        let since = before(at, rule.window);
+        let since = Usec::from(before(at, rule.window));
         let crowded = |network: Source, parts: u8| {
             // In order, what is in the same part stands together.
             let banned = network
@@ -202,196 +237,4 @@ impl History {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOUR: Duration = Duration::from_hours(1);
-    const WEEK: Duration = Duration::from_hours(7 * 24);
-    const DOUBLING: Growth = Growth {
-        factor: 2,
-        longest: WEEK,
-        forget: WEEK,
-    };
-    const CROWD: Crowd = Crowd {
-        sources: 4,
-        window: Duration::from_hours(24),
-    };
-
-    fn source(text: &str) -> Source {
-        text.parse().unwrap()
-    }
-
-    fn hour(n: i64) -> Timestamp {
-        Timestamp::from_second(3600 * n).unwrap()
-    }
-
-    #[test]
-    fn each_ban_lasts_longer_up_to_a_maximum_and_time_heals() {
-        let guesser = source("192.0.2.7");
-        let mut history = History::default();
-        let mut at = 0;
-        for lasts in [1_i64, 2, 4, 8, 16, 32, 64, 128, 168, 168] {
-            let time = history.ban_time(guesser, hour(at), HOUR, DOUBLING);
-            assert_eq!(time, HOUR * u32::try_from(lasts).unwrap());
-            history.note(guesser, hour(at), hour(at + lasts), WEEK);
-            at += lasts;
-        }
-        let later = |weeks: i64| history.ban_time(guesser, hour(at + weeks * 168), HOUR, DOUBLING);
-        assert_eq!(later(3), HOUR * 128);
-        assert_eq!(later(9), HOUR * 2);
-        assert_eq!(later(10), HOUR);
-        assert_eq!(later(1_000), HOUR);
-    }
-
-    /// Two jails ban a source for the same.
-    #[test]
-    fn a_ban_beside_one_that_lasts_is_no_second_one() {
-        let guesser = source("192.0.2.7");
-        let mut history = History::default();
-        history.note(guesser, hour(0), hour(2), WEEK);
-        assert_eq!(history.ban_time(guesser, hour(1), HOUR, DOUBLING), HOUR);
-        let past = history.note(guesser, hour(1), hour(2), WEEK);
-        assert_eq!((past.bans, past.until), (1, hour(2)));
-        assert_eq!(history.ban_time(guesser, hour(2), HOUR, DOUBLING), HOUR * 2);
-    }
-
-    #[test]
-    fn times_that_make_no_sense_are_no_panic() {
-        let guesser = source("192.0.2.7");
-        let mut history = History::default();
-        for n in 0..200 {
-            history.note(guesser, hour(n), hour(n), Duration::ZERO);
-        }
-        let growth = Growth {
-            factor: 100,
-            longest: Duration::MAX,
-            forget: Duration::ZERO,
-        };
-        assert_eq!(
-            history.ban_time(guesser, hour(1000), HOUR, growth),
-            Duration::MAX
-        );
-        // A first ban that is longer than the longest stays as it is.
-        let year = Duration::from_hours(24 * 365);
-        assert_eq!(history.ban_time(guesser, hour(0), year, DOUBLING), year);
-        assert!(history.forgive(guesser) && !history.forgive(guesser));
-        assert_eq!(history.ban_time(guesser, hour(0), HOUR, DOUBLING), HOUR);
-    }
-
-    /// Bans these in turn, and the networks that are crowded by it; what is banned in the end.
-    fn banned(sources: &[&str], may: impl Fn(Source) -> bool) -> Vec<String> {
-        let mut history = History::default();
-        let mut banned = BTreeSet::new();
-        for (source, at) in sources.iter().map(|text| source(text)).zip(0..) {
-            let at = Timestamp::from_second(at).unwrap();
-            if banned
-                .iter()
-                .any(|network: &Source| network.contains(source))
-            {
-                continue;
-            }
-            history.note(source, at, at, WEEK);
-            banned.insert(source);
-            if let Some((network, _)) = history.crowd(source, at, CROWD, &may) {
-                history.note(network, at, at, WEEK);
-                banned.retain(|inside| !network.contains(*inside));
-                banned.insert(network);
-            }
-        }
-        banned.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn a_real_servers_list_becomes_three_networks_and_seven_hosts() {
-        let mut list: Vec<String> = Vec::new();
-        for (network, hosts) in [
-            ("46.38.150", &[142, 188, 190, 191, 193, 203][..]),
-            ("46.38.145", &[5, 6, 248, 249, 250, 251, 252, 253, 254]),
-            ("185.143.72", &[16, 23, 25, 27, 34]),
-            ("185.143.75", &[81, 153]),
-            ("87.246.7", &[66, 70]),
-            ("212.70.149", &[2, 18]),
-            ("141.98.80", &[150]),
-        ] {
-            list.extend(hosts.iter().map(|host| format!("{network}.{host}")));
-        }
-        assert_eq!(list.len(), 27);
-        let list: Vec<&str> = list.iter().map(String::as_str).collect();
-        assert_eq!(
-            banned(&list, |_| true),
-            [
-                "46.38.145.0/24",
-                "46.38.150.0/24",
-                "87.246.7.66",
-                "87.246.7.70",
-                "141.98.80.150",
-                "185.143.72.0/24",
-                "185.143.75.81",
-                "185.143.75.153",
-                "212.70.149.2",
-                "212.70.149.18"
-            ]
-        );
-        // Not a network with somebody in it who must get in.
-        let customer = source("46.38.150.77");
-        let all = banned(&list, |network| !network.contains(customer));
-        assert_eq!(all.len(), 10 - 1 + 6);
-    }
-
-    #[test]
-    fn networks_of_ipv6_grow_step_by_step() {
-        let hosts: Vec<String> = (1..=4).map(|n| format!("2001:db8::{n}")).collect();
-        let texts = |list: &[String]| -> Vec<String> {
-            let list: Vec<&str> = list.iter().map(String::as_str).collect();
-            banned(&list, |_| true)
-        };
-        assert_eq!(texts(&hosts[..3]).len(), 3);
-        assert_eq!(texts(&hosts), ["2001:db8::/64"]);
-        let homes: Vec<String> = (1..=4).map(|n| format!("2001:db8:0:{n}::/64")).collect();
-        assert_eq!(texts(&homes), ["2001:db8::/56"]);
-        let far: Vec<String> = (1..=4).map(|n| format!("2001:db8:0:{n}00::/64")).collect();
-        assert_eq!(texts(&far), ["2001:db8::/48"]);
-        let elsewhere: Vec<String> = (1..=4).map(|n| format!("2001:db8:{n}::/64")).collect();
-        assert_eq!(texts(&elsewhere).len(), 4);
-    }
-
-    #[test]
-    fn who_was_banned_longest_ago_is_forgotten_first() {
-        let mut history = History::default();
-        let bot = |n: usize| source(&format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255));
-        for n in 0..MAX_SOURCES {
-            history.note(bot(n), hour(0), hour(1), WEEK);
-        }
-        history.note(bot(0), hour(2), hour(3), WEEK);
-        assert_eq!(history.overflowed, Timestamp::MIN);
-        // Nothing of before counts any more after a week.
-        history.note(bot(MAX_SOURCES), hour(169), hour(170), WEEK);
-        assert_eq!(history.overflowed, Timestamp::MIN);
-        history.note(bot(MAX_SOURCES + 1), hour(168), hour(169), WEEK);
-        assert_eq!(history.overflowed, hour(168));
-        assert_eq!(history.by_source.len(), MAX_SOURCES);
-        assert_eq!(history.by_age.len(), MAX_SOURCES);
-        assert_eq!(history.past(bot(0)).map(|past| past.bans), Some(2));
-        assert!(history.past(bot(1)).is_none());
-    }
-
-    #[test]
-    fn bans_of_long_ago_crowd_no_network() {
-        let mut history = History::default();
-        for host in 0..4_u8 {
-            let banned = source(&format!("192.0.2.{host}"));
-            let at = hour(9 * i64::from(host));
-            history.note(banned, at, at, WEEK);
-            assert_eq!(history.crowd(banned, at, CROWD, |_| true), None);
-        }
-        let fifth = source("192.0.2.4");
-        history.note(fifth, hour(28), hour(29), WEEK);
-        let network = history.crowd(fifth, hour(28), CROWD, |_| true);
-        assert_eq!(network, Some((source("192.0.2.0/24"), 4)));
-        let never = Crowd {
-            sources: 0,
-            ..CROWD
-        };
-        assert_eq!(history.crowd(fifth, hour(28), never, |_| true), None);
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
 use crate::accounts::{Accounts, Siege};
 use crate::ban::{Attempts, Ban, Cause, JailName};
@@ -43,7 +44,7 @@ pub struct Policy {
 #[derive(Debug, Default)]
 pub struct Weighed {
     /// The jails that count new attempts by it, with how many.
-    pub new: Vec<(JailName, u32)>,
+    pub new: SmallVec<[(JailName, u32); 2]>,
     /// What they decide.
     pub sentences: Vec<Sentence>,
     /// An account has come under attack from so many sources.
@@ -126,9 +127,7 @@ impl Policy {
         for (pair, at) in customers {
             self.trust.restore(pair, at);
         }
-        for (source, past) in history {
-            self.history.restore(source, past);
-        }
+        self.history.extend(history);
     }
 
     /// The sources with most attempts lately, with when they were last heard of.
@@ -289,7 +288,7 @@ impl Policy {
             } else {
                 Fate::Enforced
             };
-            let cause = self.cause(source, decision);
+            let cause = self.cause(source, &decision);
             let ban = Ban::new(source, &name, at, time, cause);
             weighed.sentences.push(Sentence { ban, fate });
         }
@@ -297,17 +296,17 @@ impl Policy {
     }
 
     /// What is told of a decision.
-    fn cause(&self, source: Source, decision: Decision) -> Cause {
+    fn cause(&self, source: Source, decision: &Decision) -> Cause {
         let mut users = self.tried.names(source);
         // A word on somebody else's attempt may have brought it.
-        let last = decision.user.map(Arc::from);
-        users.retain(|user| Some(user) != last.as_ref());
-        users.extend(last);
-        Cause::Attempts(Arc::new(Attempts {
+        if let Some(last) = &decision.user {
+            users.note(last);
+        }
+        Cause::Attempts(Attempts {
             count: decision.attempts,
-            first: decision.first,
+            first: decision.first.into(),
             users,
-        }))
+        })
     }
 
     /// What has lately had to forget something that mattered.

@@ -1,9 +1,7 @@
 //! Which names each source has tried of late, for the admin who asks. Nothing is decided by it. Pure.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-
 use lru::LruCache;
+use serde::{Deserialize, Serialize};
 
 use crate::source::Source;
 
@@ -16,9 +14,69 @@ const MAX_NAMES: usize = 8;
 /// So many characters of a name are enough to know it by.
 const MAX_NAME: usize = 64;
 
+/// Ends a name. No client can write it: filters take control characters out of names.
+const END: char = '\0';
+
+/// The last names that somebody has tried, each once, last the one tried last. In one piece, since a hundred thousand bans
+/// may have some each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<String>", into = "Vec<String>")]
+pub struct Names(Box<str>);
+
 /// The names that sources have tried.
 #[derive(Debug)]
-pub struct Tried(LruCache<Source, VecDeque<Arc<str>>>);
+pub struct Tried(LruCache<Source, Names>);
+
+impl Names {
+    /// A name has been tried. It is cut short.
+    pub fn note(&mut self, name: &str) {
+        let name = beginning(name, MAX_NAME).trim_end_matches(END);
+        if self.last() == Some(name) {
+            return;
+        }
+        let others = self.iter().filter(|other| *other != name);
+        let surplus = (others.clone().count() + 1).saturating_sub(MAX_NAMES);
+        let mut names = String::with_capacity(self.0.len() + name.len() + 1);
+        for name in others.skip(surplus).chain([name]) {
+            names.push_str(name);
+            names.push(END);
+        }
+        self.0 = names.into();
+    }
+
+    /// The names, last the one tried last.
+    pub fn iter(&self) -> impl Iterator<Item = &str> + Clone {
+        self.0.split_terminator(END)
+    }
+
+    /// The one tried last.
+    #[must_use]
+    pub fn last(&self) -> Option<&str> {
+        self.0.split_terminator(END).next_back()
+    }
+}
+
+impl<T: AsRef<str>> FromIterator<T> for Names {
+    fn from_iter<I: IntoIterator<Item = T>>(all: I) -> Self {
+        let mut names = Self::default();
+        for name in all {
+            names.note(name.as_ref());
+        }
+        names
+    }
+}
+
+impl From<Vec<String>> for Names {
+    fn from(names: Vec<String>) -> Self {
+        names.into_iter().collect()
+    }
+}
+
+impl From<Names> for Vec<String> {
+    fn from(names: Names) -> Self {
+        names.iter().map(str::to_owned).collect()
+    }
+}
 
 impl Default for Tried {
     fn default() -> Self {
@@ -33,22 +91,20 @@ impl Tried {
         if self.0.len() >= MAX_SOURCES && !self.0.contains(&source) {
             self.0.pop_lru();
         }
-        let names = self.0.get_or_insert_mut(source, VecDeque::new);
-        let user: String = user.chars().take(MAX_NAME).collect();
-        let known = names.iter().position(|name| **name == *user);
-        let name = known.and_then(|index| names.remove(index));
-        if names.len() == MAX_NAMES {
-            names.pop_front();
-        }
-        names.push_back(name.unwrap_or_else(|| user.into()));
+        self.0.get_or_insert_mut(source, Names::default).note(user);
     }
 
-    /// The names, last the one tried last.
+    /// What it has tried.
     #[must_use]
-    pub fn names(&self, source: Source) -> Vec<Arc<str>> {
-        let names = self.0.peek(&source);
-        names.map_or_else(Vec::new, |names| names.iter().cloned().collect())
+    pub fn names(&self, source: Source) -> Names {
+        self.0.peek(&source).cloned().unwrap_or_default()
     }
+}
+
+/// So many characters of a text, or all of it.
+pub(crate) fn beginning(text: &str, characters: usize) -> &str {
+    let end = text.char_indices().nth(characters);
+    end.map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]
@@ -57,14 +113,14 @@ mod tests {
 
     fn names(tried: &Tried, source: Source) -> Vec<String> {
         let names = tried.names(source);
-        names.iter().map(ToString::to_string).collect()
+        names.into()
     }
 
     #[test]
     fn the_last_names_are_known_each_once_and_cut_short() {
         let source = "192.0.2.7".parse().unwrap();
         let mut tried = Tried::default();
-        assert!(tried.names(source).is_empty());
+        assert_eq!(tried.names(source), Names::default());
         for user in ["bob", "alice", "bob"] {
             tried.note(source, user);
         }
@@ -79,6 +135,17 @@ mod tests {
     }
 
     #[test]
+    fn names_are_told_apart_whatever_they_are() {
+        let all: Names = ["", "a", "a\0", "", "b"].into_iter().collect();
+        assert_eq!(Vec::from(all.clone()), ["a", "", "b"]);
+        assert_eq!(all.last(), Some("b"));
+        let text = serde_json::to_string(&all).unwrap();
+        assert_eq!(text, r#"["a","","b"]"#);
+        assert_eq!(serde_json::from_str::<Names>(&text).unwrap(), all);
+        assert_eq!(Names::default().last(), None);
+    }
+
+    #[test]
     fn sources_that_come_in_masses_are_bounded() {
         let mut tried = Tried::default();
         let host = |n: usize| {
@@ -89,7 +156,7 @@ mod tests {
             tried.note(host(n), "bob");
         }
         assert_eq!(tried.0.len(), MAX_SOURCES);
-        assert!(tried.names(host(9)).is_empty());
+        assert_eq!(tried.names(host(9)), Names::default());
         assert_eq!(names(&tried, host(10)), ["bob"]);
     }
 }

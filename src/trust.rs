@@ -105,6 +105,10 @@ impl Trust {
     /// Whether this user has logged in from this source lately. A name without a domain is the same as one with any:
     /// what clients write and what servers make of it may differ by that.
     fn holds(&self, source: Source, user: &str, at: Timestamp) -> bool {
+        // Of most sources nobody has ever logged in, and there may be a million of them.
+        if !self.sources.contains_key(&source) {
+            return false;
+        }
         let Some(user) = folded(user) else {
             return false;
         };

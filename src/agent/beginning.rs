@@ -98,8 +98,8 @@ async fn rebuild(connection: &Connection, options: &Options) -> (Saved, String) 
     if let Some((holder, kept_out)) = firewall::left(connection).await {
         saved.holder = Some(holder);
         for (source, until) in kept_out {
-            let is_told = bans.of_source(source).next().is_some()
-                || pardoned.keys().any(|(pardoned, _)| *pardoned == source);
+            let is_told =
+                bans.contains(source) || pardoned.keys().any(|(pardoned, _)| *pardoned == source);
             if !is_told && until > now {
                 let (jail, since) = (JailName::from(MANUAL), now);
                 saved.bans.push(Ban {

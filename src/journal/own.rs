@@ -13,6 +13,7 @@ use super::entries::{Error, Place, open, time};
 use crate::ban::{Attempts, Ban, Bans, Cause, JailName, MAX_BANS};
 use crate::jail::usec;
 use crate::source::Source;
+use crate::tried::Names;
 
 /// journald says of whom an entry is (systemd.journal-fields(7)): of the agent's unit.
 const UNIT: (&str, &str) = ("_SYSTEMD_UNIT", "banjour.service");
@@ -166,14 +167,14 @@ impl Told {
         if entry.act == Act::Ban {
             if let Some(until) = entry.until {
                 self.pardoned.remove(&(source, Arc::clone(&jail)));
-                let users: Vec<Arc<str>> = entry.user.map(Arc::from).into_iter().collect();
+                let users: Names = entry.user.into_iter().collect();
                 let attempts = |count| {
-                    let (first, users) = (at, users);
-                    Cause::Attempts(Arc::new(Attempts {
+                    let first = at.into();
+                    Cause::Attempts(Attempts {
                         count,
                         first,
                         users,
-                    }))
+                    })
                 };
                 self.bans.insert(Ban {
                     source,

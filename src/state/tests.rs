@@ -1,5 +1,4 @@
 use std::fs;
-use std::sync::Arc;
 
 use super::*;
 use crate::ban::{Attempts, Cause};
@@ -27,11 +26,11 @@ fn changes() -> Changes {
             jail,
             since: at(1),
             until: at(2),
-            cause: Cause::Attempts(Arc::new(Attempts {
+            cause: Cause::Attempts(Attempts {
                 count: 3,
-                first: at(0),
-                users: vec!["bob".into(), "o'\"brien".into()],
-            })),
+                first: at(0).into(),
+                users: ["bob", "o'\"brien"].into_iter().collect(),
+            }),
         }
     };
     Changes {

@@ -82,7 +82,7 @@ impl Keeper {
             bans: bans.iter().map(|ban| self.details(ban)).collect(),
             members,
             jails: jails.filter(|doings| doings.attempts > 0).collect(),
-            users: texts(&self.policy.tried.names(client)),
+            users: self.policy.tried.names(client).into(),
             ignored: self
                 .ignored
                 .overlap(source)
@@ -111,14 +111,14 @@ impl Keeper {
             until_usec: usec(ban.until),
             cause: cause.to_owned(),
             count,
-            first_usec: attempts.map_or(0, |attempts| usec(attempts.first)),
-            users: attempts.map_or_else(Vec::new, |attempts| texts(&attempts.users)),
+            first_usec: attempts.map_or(0, |attempts| usec(attempts.first.time())),
+            users: attempts.map_or_else(Vec::new, |attempts| attempts.users.clone().into()),
             previous_bans: bans.saturating_sub(1),
         }
     }
 
     fn is_banned(&self, source: Source) -> bool {
-        self.bans.of_source(source).next().is_some() || self.bans.covers(source)
+        self.bans.contains(source) || self.bans.covers(source)
     }
 
     /// The longest time after which a ban is forgotten.
@@ -126,8 +126,4 @@ impl Keeper {
         let times = self.config.jails.values().map(|jail| jail.growth.forget);
         times.max().unwrap_or_default()
     }
-}
-
-fn texts(names: &[Arc<str>]) -> Vec<String> {
-    names.iter().map(ToString::to_string).collect()
 }
