@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use zbus::Connection;
 
 use crate::source::Source;
+use crate::usec::Usec;
 
 pub use desired::Desired;
 pub use driver::{Report, run};
@@ -120,7 +121,7 @@ pub async fn left(connection: &Connection) -> Option<(Backend, BTreeMap<Source, 
         let Ok(Some(found)) = timeout(PATIENCE, read).await else {
             continue;
         };
-        let timed = |(source, until): (Source, Option<Timestamp>)| Some((source, until?));
+        let timed = |(source, until): (Source, Option<Usec>)| Some((source, until?.time()));
         let sources: BTreeMap<_, _> = found.sources.into_iter().filter_map(timed).collect();
         if !sources.is_empty() {
             return Some((backend, sources));
@@ -158,7 +159,11 @@ pub async fn held(
     let helper = helper(connection, backend).await?;
     let found = timeout(PATIENCE, helper.read()).await;
     let found = found.map_err(|_| Error::Hangs(backend))??;
-    let sources = found.sources.into_keys().collect();
+    let sources = found
+        .sources
+        .into_iter()
+        .map(|(source, _)| source)
+        .collect();
     Ok((found.rules.unwrap_or_default(), sources))
 }
 

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use zbus::Signature;
+use zbus::zvariant::Type;
 
 /// An address, or a prefix of addresses. IPv4 that is written as IPv6 (`::ffff:192.0.2.7`) is IPv4 here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -190,6 +192,11 @@ impl<'de> Deserialize<'de> for Source {
             .parse()
             .map_err(de::Error::custom)
     }
+}
+
+impl Type for Source {
+    /// On the bus it is the text.
+    const SIGNATURE: &'static Signature = &Signature::Str;
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use itertools::Itertools;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
@@ -105,15 +106,19 @@ impl Keeper {
         for ((source, jail), until) in settled {
             keeper.policy.settle(source, &jail, until);
         }
-        for ban in bans {
-            keeper.bans.insert(ban);
-        }
+        keeper.bans = bans.into_iter().collect();
         // Before the firewall hears of any, those go that ended, or lost their ground, while no agent ran.
         keeper.expire(Timestamp::now());
         keeper.lift_groundless();
-        for ban in keeper.bans.iter() {
-            keeper.enforce(ban.source);
-        }
+        let ends = keeper.bans.iter().map(|ban| (ban.source, ban.until));
+        let longest = ends.coalesce(|(one, until), (other, later)| {
+            if one == other {
+                Ok((one, until.max(later)))
+            } else {
+                Err(((one, until), (other, later)))
+            }
+        });
+        keeper.desired.begin(longest);
         keeper
     }
 

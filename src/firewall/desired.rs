@@ -1,15 +1,16 @@
 //! What is to be kept out: written by the agent, read by the driver, which hears of it without looking through all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::source::Source;
+use crate::usec::Usec;
 
 /// Sources, each until when.
-pub(super) type Sources = BTreeMap<Source, Timestamp>;
+pub(super) type Sources = BTreeMap<Source, Usec>;
 
 /// The sources that are to be kept out; shared by the agent and the driver.
 #[derive(Clone, Debug, Default)]
@@ -19,9 +20,9 @@ pub struct Desired(Arc<(Mutex<Wanted>, Notify)>);
 struct Wanted {
     sources: Sources,
     /// What has been written since the driver last looked.
-    touched: BTreeSet<Source>,
+    touched: HashSet<Source>,
     /// Those of them that were not to be kept out before.
-    fresh: BTreeSet<Source>,
+    fresh: HashSet<Source>,
 }
 
 /// What leads from what is applied to what is desired.
@@ -50,12 +51,25 @@ impl Changes {
 }
 
 impl Desired {
+    /// Keeps these out from the beginning.
+    pub fn begin(&self, sources: impl Iterator<Item = (Source, Timestamp)>) {
+        let mut wanted = self.lock();
+        wanted.sources = sources
+            .map(|(source, until)| (source, until.into()))
+            .collect();
+        let fresh: HashSet<Source> = wanted.sources.keys().copied().collect();
+        wanted.touched.clone_from(&fresh);
+        wanted.fresh = fresh;
+        drop(wanted);
+        self.0.1.notify_one();
+    }
+
     /// Keeps a source out until a time, or no more.
     pub fn set(&self, source: Source, until: Option<Timestamp>) {
         let mut wanted = self.lock();
         wanted.touched.insert(source);
         if let Some(until) = until {
-            if wanted.sources.insert(source, until).is_none() {
+            if wanted.sources.insert(source, until.into()).is_none() {
                 wanted.fresh.insert(source);
             }
         } else {
@@ -75,16 +89,16 @@ impl Desired {
     pub(super) fn minimal(&self) -> Sources {
         let mut wanted = self.lock();
         wanted.touched.clear();
-        let mut minimal = Sources::new();
         let mut last: Option<Source> = None;
         // In order, a prefix comes before all that it contains.
-        for (&source, &until) in &wanted.sources {
-            if last.is_none_or(|last| !last.contains(source)) {
-                minimal.insert(source, until);
-                last = Some(source);
+        let uncovered = wanted.sources.iter().filter(|(source, _)| {
+            let covered = last.is_some_and(|last| last.contains(**source));
+            if !covered {
+                last = Some(**source);
             }
-        }
-        minimal
+            !covered
+        });
+        uncovered.map(|(source, until)| (*source, *until)).collect()
     }
 
     /// What has to be changed where `applied` was all that was desired when the driver last looked.
@@ -111,7 +125,7 @@ impl Desired {
     }
 
     /// The sources that came since this was last asked, whose connections are still open.
-    pub(super) fn take_fresh(&self) -> BTreeSet<Source> {
+    pub(super) fn take_fresh(&self) -> HashSet<Source> {
         std::mem::take(&mut self.lock().fresh)
     }
 
@@ -122,7 +136,7 @@ impl Desired {
 
 impl Wanted {
     /// Until when a source is to be kept out by itself, and not by a prefix around it.
-    fn uncovered(&self, source: Source) -> Option<Timestamp> {
+    fn uncovered(&self, source: Source) -> Option<Usec> {
         let until = self.sources.get(&source)?;
         let covered = source
             .around()
@@ -188,13 +202,13 @@ mod tests {
         );
         let desired = Desired::default();
         desired.set(old, Some(second(1)));
-        assert_eq!(desired.take_fresh(), BTreeSet::from([old]));
+        assert_eq!(desired.take_fresh(), HashSet::from([old]));
         desired.set(old, Some(second(2)));
         desired.set(new, Some(second(2)));
         desired.set(gone, Some(second(2)));
         desired.set(gone, None);
-        assert_eq!(desired.take_fresh(), BTreeSet::from([new]));
-        assert_eq!(desired.take_fresh(), BTreeSet::new());
+        assert_eq!(desired.take_fresh(), HashSet::from([new]));
+        assert_eq!(desired.take_fresh(), HashSet::new());
     }
 
     /// Few addresses and many lengths, so that they cover one another.

@@ -1,6 +1,6 @@
 //! The driver: brings what the firewall holds to what is desired, and keeps it there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -211,7 +211,11 @@ impl Driver<'_> {
         if backend == Backend::Firewalld {
             self.watch = None;
             let now = self.firewalld.read().await?;
-            self.firewalld.change(&now, &sources(wanted)).await?;
+            let gone = now.iter().filter(|source| !wanted.contains_key(source));
+            let new = wanted.keys().filter(|source| !now.contains(source));
+            let (gone, new) = (gone.copied().collect(), new.copied().collect());
+            let change = self.firewalld.change(gone, new, || wanted.keys().copied());
+            change.await?;
             return Ok(backend);
         }
         if backend == Backend::Nftables && self.watch.is_none() {
@@ -231,7 +235,12 @@ impl Driver<'_> {
     async fn retire(&self, before: Backend) -> Result<(), Error> {
         let retired = match before {
             Backend::Firewalld => match self.firewalld.read().await {
-                Ok(now) => self.firewalld.change(&now, &BTreeSet::new()).await,
+                Ok(now) => {
+                    let gone = now.into_iter().collect();
+                    self.firewalld
+                        .change(gone, Vec::new(), std::iter::empty)
+                        .await
+                }
                 Err(error) => Err(error),
             },
             _ => self.helper(before).clear().await,
@@ -250,10 +259,14 @@ impl Driver<'_> {
             self.refuse(backend, refused);
             return Ok(());
         }
-        let mut wanted = applied.clone();
-        changes.clone().apply(&mut wanted);
-        let (now, wanted) = (sources(applied), sources(&wanted));
-        self.firewalld.change(&now, &wanted).await
+        let gone = changes.removed.keys().copied().collect();
+        let new = changes.added.keys().copied().collect();
+        let all = || {
+            let stays = |source: &Source| !changes.removed.contains_key(source);
+            let known = applied.keys().filter(move |source| stays(source));
+            known.chain(changes.added.keys()).copied()
+        };
+        self.firewalld.change(gone, new, all).await
     }
 
     fn refuse(&mut self, backend: Backend, refused: Vec<(String, String)>) {
@@ -281,10 +294,8 @@ impl Driver<'_> {
         let found = match holder {
             Backend::Firewalld => {
                 let members = self.firewalld.read().await?;
-                Found {
-                    sources: members.into_iter().map(|source| (source, None)).collect(),
-                    rules: None,
-                }
+                let members = members.into_iter().map(|source| (source, None));
+                Found::new(None, members.collect())
             }
             _ => self.helper(holder).read().await?,
         };
@@ -355,8 +366,4 @@ impl Driver<'_> {
             disturbed: self.disturbed.as_ref().map(|(text, _)| text.clone()),
         }
     }
-}
-
-fn sources(of: &Sources) -> BTreeSet<Source> {
-    of.keys().copied().collect()
 }

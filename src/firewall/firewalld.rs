@@ -41,11 +41,11 @@ trait IpSet {
     #[zbus(name = "getEntries", no_autostart)]
     fn get_entries(&self, ipset: &str) -> zbus::Result<Vec<String>>;
     #[zbus(name = "setEntries", no_autostart)]
-    fn set_entries(&self, ipset: &str, entries: &[String]) -> zbus::Result<()>;
+    fn set_entries(&self, ipset: &str, entries: &[Source]) -> zbus::Result<()>;
     #[zbus(name = "addEntry", no_autostart)]
-    fn add_entry(&self, ipset: &str, entry: &str) -> zbus::Result<()>;
+    fn add_entry(&self, ipset: &str, entry: Source) -> zbus::Result<()>;
     #[zbus(name = "removeEntry", no_autostart)]
-    fn remove_entry(&self, ipset: &str, entry: &str) -> zbus::Result<()>;
+    fn remove_entry(&self, ipset: &str, entry: Source) -> zbus::Result<()>;
 }
 
 #[zbus::proxy(
@@ -120,37 +120,33 @@ impl<'a> Firewalld<'a> {
         Ok(members)
     }
 
-    /// Makes the sets' members `wanted`, from `now`.
-    pub(super) async fn change(
+    /// Takes members out and puts others in, after which they are `all`.
+    pub(super) async fn change<All>(
         &self,
-        now: &BTreeSet<Source>,
-        wanted: &BTreeSet<Source>,
-    ) -> Result<(), Error> {
+        gone: Vec<Source>,
+        new: Vec<Source>,
+        all: impl Fn() -> All,
+    ) -> Result<(), Error>
+    where
+        All: Iterator<Item = Source>,
+    {
         for (set, ipv4) in SETS {
-            let members = |of: &BTreeSet<Source>| {
-                of.iter()
-                    .copied()
-                    .filter(|s| s.is_ipv4() == ipv4)
-                    .collect::<BTreeSet<_>>()
-            };
-            let (now, wanted) = (members(now), members(wanted));
-            if now.symmetric_difference(&wanted).count() > BULK {
-                let entries: Vec<String> = wanted.iter().map(Source::to_string).collect();
+            let ours = |source: &Source| source.is_ipv4() == ipv4;
+            let (gone, new) = (
+                gone.iter().filter(|s| ours(s)),
+                new.iter().filter(|s| ours(s)),
+            );
+            if gone.clone().chain(new.clone()).count() > BULK {
+                let entries: Vec<Source> = all().filter(ours).collect();
                 self.ipset.set_entries(set, &entries).await?;
                 continue;
             }
             // Removals first: a prefix may come in the place of hosts inside it.
-            for gone in now.difference(&wanted) {
-                tolerate(
-                    "NOT_ENABLED",
-                    self.ipset.remove_entry(set, &gone.to_string()).await,
-                )?;
+            for gone in gone {
+                tolerate("NOT_ENABLED", self.ipset.remove_entry(set, *gone).await)?;
             }
-            for new in wanted.difference(&now) {
-                tolerate(
-                    "ALREADY_ENABLED",
-                    self.ipset.add_entry(set, &new.to_string()).await,
-                )?;
+            for new in new {
+                tolerate("ALREADY_ENABLED", self.ipset.add_entry(set, *new).await)?;
             }
         }
         Ok(())

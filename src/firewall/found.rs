@@ -9,6 +9,7 @@ use super::Error;
 use super::desired::Sources;
 use crate::jail::after;
 use crate::source::Source;
+use crate::usec::Usec;
 
 /// Until when a source is kept out may differ so much, from rounding.
 const ROUNDING: Duration = Duration::from_secs(3);
@@ -20,8 +21,9 @@ const RENEW: Duration = Duration::from_hours(12 * 24);
 pub(super) struct Found {
     /// Rules that somebody else could change.
     pub(super) rules: Option<String>,
-    /// The sources, with until when, if it knows that.
-    pub(super) sources: BTreeMap<Source, Option<Timestamp>>,
+    /// The sources in order, with until when, if it knows that. There may be many, and they don't stay for long: in one
+    /// piece, the memory goes back to the system.
+    pub(super) sources: Vec<(Source, Option<Usec>)>,
 }
 
 /// How what is found differs from what was applied.
@@ -35,6 +37,17 @@ pub(super) enum Difference {
 }
 
 impl Found {
+    pub(super) fn new(rules: Option<String>, mut sources: Vec<(Source, Option<Usec>)>) -> Self {
+        sources.sort_unstable();
+        sources.dedup_by_key(|(source, _)| *source);
+        Self { rules, sources }
+    }
+
+    fn get(&self, source: Source) -> Option<&(Source, Option<Usec>)> {
+        let index = self.sources.binary_search_by_key(&source, |(of, _)| *of);
+        index.ok().and_then(|index| self.sources.get(index))
+    }
+
     /// What differs from what was applied. Whose time is almost over may be there, or not.
     pub(super) fn difference(
         &self,
@@ -43,22 +56,24 @@ impl Found {
         refused: &BTreeMap<Source, Error>,
         now: Timestamp,
     ) -> Difference {
-        let soon = after(now, ROUNDING);
+        let later = |at: Usec, span| Usec::from(after(at.time(), span));
+        let soon = Usec::from(after(now, ROUNDING));
+        let renewed = Usec::from(after(now, RENEW));
         let wanted = applied
             .iter()
             .filter(|(source, until)| **until > soon && !refused.contains_key(source));
         let (mut missing, mut other_time) = (0, false);
         for (source, &until) in wanted {
-            match self.sources.get(source) {
+            match self.get(*source) {
                 None => missing += 1,
-                Some(Some(found)) => {
-                    let early = after(*found, ROUNDING) < until.min(after(now, RENEW));
-                    other_time |= early || *found > after(until, ROUNDING);
+                Some(&(_, Some(found))) => {
+                    let early = later(found, ROUNDING) < until.min(renewed);
+                    other_time |= early || found > later(until, ROUNDING);
                 }
-                Some(None) => {}
+                Some((_, None)) => {}
             }
         }
-        let lasts = |until: &Option<Timestamp>| until.is_none_or(|until| until > soon);
+        let lasts = |until: &Option<Usec>| until.is_none_or(|until| until > soon);
         let foreign = self
             .sources
             .iter()
@@ -103,12 +118,10 @@ mod tests {
 
     /// What differs at second 0, where these are found of those that were applied, each until a second.
     fn difference(applied: &[(&str, i64)], found: &[(&str, i64)]) -> Difference {
-        let at = |&(text, until): &(&str, i64)| (source(text), second(until));
+        let at = |&(text, until): &(&str, i64)| (source(text), Usec::from(second(until)));
         let applied = applied.iter().map(at).collect();
-        let found = Found {
-            rules: Some("rules".to_owned()),
-            sources: found.iter().map(at).map(|(s, at)| (s, Some(at))).collect(),
-        };
+        let found = found.iter().map(at).map(|(s, at)| (s, Some(at)));
+        let found = Found::new(Some("rules".to_owned()), found.collect());
         found.difference(Some("rules"), &applied, &BTreeMap::new(), second(0))
     }
 
@@ -142,10 +155,7 @@ mod tests {
 
     #[test]
     fn rules_that_were_changed_are_a_difference_where_there_are_any() {
-        let found = |rules: Option<&str>| Found {
-            rules: rules.map(str::to_owned),
-            sources: BTreeMap::new(),
-        };
+        let found = |rules: Option<&str>| Found::new(rules.map(str::to_owned), Vec::new());
         let differ = |found: Found, rules| {
             found.difference(rules, &Sources::new(), &BTreeMap::new(), second(0))
         };
@@ -188,7 +198,7 @@ mod tests {
     fn who_is_refused_is_not_missed() {
         let refused = source("192.0.2.1");
         let error = Error::RefusedSource(Backend::Nftables, String::new(), String::new());
-        let applied = [(refused, second(HOUR))].into();
+        let applied = [(refused, second(HOUR).into())].into();
         let difference =
             Found::default().difference(None, &applied, &[(refused, error)].into(), second(0));
         assert_eq!(difference, Difference::None);

@@ -1,7 +1,7 @@
 //! The helper `banjour-netfilter`, over D-Bus: it does what needs rights that the agent has not. The bus starts it when it
 //! is called, with nftables or with iptables.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::found::Found;
 use super::{Backend, Error, Settings};
 use crate::jail::usec;
 use crate::source::Source;
+use crate::usec::Usec;
 
 const NFTABLES: &str = "org.banjour.Netfilter1";
 const IPTABLES: &str = "org.banjour.Iptables1";
@@ -39,14 +40,14 @@ trait Helper {
         &self,
         all_ports: bool,
         reject: bool,
-        sources: &[(String, u64)],
+        sources: &[(Source, u64)],
     ) -> zbus::Result<(String, Vec<Refused>)>;
-    fn apply(&self, removed: &[String], added: &[(String, u64)]) -> zbus::Result<Vec<Refused>>;
-    fn list(&self) -> zbus::Result<(String, Vec<(String, u64)>)>;
+    fn apply(&self, removed: &[Source], added: &[(Source, u64)]) -> zbus::Result<Vec<Refused>>;
+    fn list(&self) -> zbus::Result<(String, Vec<(Source, u64)>)>;
     fn dropped(&self) -> zbus::Result<(u64, u64)>;
     fn watch(&self) -> zbus::Result<OwnedFd>;
     fn clear(&self) -> zbus::Result<()>;
-    fn disconnect(&self, sources: &[String]) -> zbus::Result<(u32, Vec<Refused>)>;
+    fn disconnect(&self, sources: &[Source]) -> zbus::Result<(u32, Vec<Refused>)>;
 }
 
 pub(super) struct Netfilter<'a> {
@@ -77,7 +78,7 @@ impl Netfilter<'_> {
         let Settings {
             all_ports, reject, ..
         } = *settings;
-        let sources = named(wanted);
+        let sources = timed(wanted);
         let held = self.helper.replace(all_ports, reject, &sources).await;
         held.map_err(|e| self.failed(e))
     }
@@ -85,14 +86,14 @@ impl Netfilter<'_> {
     /// Makes the changes. Returns the sources that are refused.
     pub(super) async fn change(&self, changes: &Changes) -> Result<Vec<Refused>, Error> {
         // What is over has gone by itself.
-        let now = Timestamp::now();
+        let now = Usec::from(Timestamp::now());
         let removed = changes.removed.iter().filter(|(_, until)| **until > now);
         // What is there gets another time by being taken out first.
         let removed = removed
             .map(|(source, _)| source)
             .chain(changes.renewed.keys());
-        let removed: Vec<String> = removed.map(Source::to_string).collect();
-        let added = [named(&changes.added), named(&changes.renewed)].concat();
+        let removed: Vec<Source> = removed.copied().collect();
+        let added = [timed(&changes.added), timed(&changes.renewed)].concat();
         if removed.is_empty() && added.is_empty() {
             return Ok(Vec::new());
         }
@@ -102,17 +103,12 @@ impl Netfilter<'_> {
 
     pub(super) async fn read(&self) -> Result<Found, Error> {
         let (rules, sources) = self.helper.list().await.map_err(|e| self.failed(e))?;
-        let mut found = Found {
-            rules: Some(rules),
-            ..Found::default()
-        };
-        for (source, until) in sources {
+        let sources = sources.into_iter().map(|(source, until)| {
             let at = i64::try_from(until).unwrap_or(i64::MAX);
-            let source = source.parse().map_err(|e| self.refused(format!("{e}")))?;
             let until = Timestamp::from_microsecond(at).unwrap_or(Timestamp::MAX);
-            found.sources.insert(source, Some(until));
-        }
-        Ok(found)
+            (source, Some(until.into()))
+        });
+        Ok(Found::new(Some(rules), sources.collect()))
     }
 
     pub(super) async fn dropped(&self) -> Result<(u64, u64), Error> {
@@ -148,9 +144,9 @@ impl Netfilter<'_> {
     }
 }
 
-fn named(sources: &Sources) -> Vec<(String, u64)> {
-    let named = |(source, until): (&Source, &Timestamp)| (source.to_string(), usec(*until));
-    sources.iter().map(named).collect()
+fn timed(sources: &Sources) -> Vec<(Source, u64)> {
+    let timed = |(source, until): (&Source, &Usec)| (*source, usec(until.time()));
+    sources.iter().map(timed).collect()
 }
 
 /// What keeps connections from being ended.
@@ -166,11 +162,11 @@ pub enum NotEnded {
 
 /// Sources whose connections are to be ended. There are never more than bans.
 #[derive(Clone, Debug, Default)]
-pub struct Disconnections(Arc<(Mutex<BTreeSet<Source>>, Notify)>);
+pub struct Disconnections(Arc<(Mutex<HashSet<Source>>, Notify)>);
 
 impl Disconnections {
     /// Orders the end of these sources' connections.
-    pub(super) fn order(&self, sources: BTreeSet<Source>) {
+    pub(super) fn order(&self, sources: HashSet<Source>) {
         if !sources.is_empty() {
             self.lock().extend(sources);
             self.0.1.notify_one();
@@ -191,23 +187,24 @@ impl Disconnections {
         loop {
             self.0.1.notified().await;
             let sources = std::mem::take(&mut *self.lock());
-            let report = end_connections(&helper, &sources).await;
+            let report = end_connections(&helper, sources).await;
             if reports.send(report).await.is_err() {
                 return Ok(());
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<Source>> {
+    fn lock(&self) -> MutexGuard<'_, HashSet<Source>> {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn end_connections(
     helper: &HelperProxy<'_>,
-    sources: &BTreeSet<Source>,
+    sources: HashSet<Source>,
 ) -> Result<(), NotEnded> {
-    let sources: Vec<String> = sources.iter().map(Source::to_string).collect();
+    let mut sources: Vec<Source> = sources.into_iter().collect();
+    sources.sort_unstable();
     let failed = |text: String| Err(NotEnded::Failed(text));
     match timeout(PATIENCE, helper.disconnect(&sources)).await {
         Ok(Ok((_, refused))) => match refused.into_iter().next() {

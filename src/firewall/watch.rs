@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn disturbs(hex: &str, held: &str) -> bool {
-        let held = Sources::from([(held.parse().unwrap(), Timestamp::MAX)]);
+        let held = Sources::from([(held.parse().unwrap(), Timestamp::MAX.into())]);
         super::disturbs(&datagram(hex), &held)
     }
 
