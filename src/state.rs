@@ -6,9 +6,11 @@ mod open;
 mod write;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row};
@@ -168,6 +170,8 @@ pub struct State {
 
 impl State {
     fn load(&self) -> Result<Saved, Error> {
+        let jails = Jails::default();
+        let key = |row: &Row<'_>| jails.key(row);
         let ban = |row: &Row<'_>| -> rusqlite::Result<Option<Ban>> {
             let Some((source, jail)) = key(row)? else {
                 return Ok(None);
@@ -325,13 +329,26 @@ impl Changes {
     }
 }
 
-fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
-    let jail: String = row.get(1)?;
-    Ok(source(row)?.map(|source| (source, jail.into())))
+/// Names of jails: each once, however many rows have it.
+#[derive(Default)]
+struct Jails(RefCell<BTreeSet<JailName>>);
+
+impl Jails {
+    fn key(&self, row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
+        let jail = row.get_ref(1)?.as_str()?;
+        let mut jails = self.0.borrow_mut();
+        let known = jails.get(jail).cloned();
+        let jail = known.unwrap_or_else(|| {
+            let new = JailName::from(jail);
+            jails.insert(Arc::clone(&new));
+            new
+        });
+        Ok(source(row)?.map(|source| (source, jail)))
+    }
 }
 
 fn source(row: &Row<'_>) -> rusqlite::Result<Option<Source>> {
-    Ok(row.get::<_, String>(0)?.parse().ok())
+    Ok(row.get_ref(0)?.as_str()?.parse().ok())
 }
 
 fn time(usec: i64) -> Option<Timestamp> {

@@ -17,6 +17,9 @@ pub(super) const FILE: &str = "banjour.db";
 /// How long to wait for somebody who looks into the database with `sqlite3` and holds it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// SQLite's own cache, in KiB if negative. The kernel has one as well.
+const CACHE: i32 = -256;
+
 /// What a damaged database is kept as begins so.
 const DAMAGED: &str = "banjour.db.damaged-";
 
@@ -113,6 +116,7 @@ fn connect(path: &Path) -> Result<Connection, Error> {
     db.busy_timeout(PATIENCE)?;
     // Of another's database this changes nothing: whoever has written one has done so in this mode.
     db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "cache_size", CACHE)?;
     Ok(db)
 }
 
