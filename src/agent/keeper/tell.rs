@@ -47,6 +47,9 @@ pub(super) fn tell_ignored(ban: &Ban, ignored: &Ignored) {
 
 impl Keeper {
     pub(super) fn tell_attempt(&self, evidence: &Evidence, new: u32, name: &JailName) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
         let (source, user) = (evidence.source, evidence.user.as_deref());
         let counting = self
             .policy
