@@ -48,6 +48,8 @@ mod inspect;
 mod journal;
 #[path = "agent/loss.rs"]
 mod loss;
+#[path = "agent/memory.rs"]
+mod memory;
 #[path = "agent/metrics.rs"]
 mod metrics;
 #[path = "agent/names.rs"]
