@@ -15,7 +15,7 @@ const MIB: u64 = 1024;
 const HOUR: u64 = 3_600_000_000;
 
 impl Agent<'_> {
-    /// `RssAnon` of proc_pid_status(5), in KiB.
+    /// `RssAnon` of `proc_pid_status(5)`, in KiB.
     fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let mut lines = status.lines();

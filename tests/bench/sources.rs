@@ -75,8 +75,8 @@ impl World {
         let root = tempfile::tempdir().unwrap();
         let settings = root.path().join("etc/banjour");
         fs::create_dir_all(&settings).unwrap();
-        let room = "account-sources = 0\n[jail.dovecot]\nmax-sources = 2000000\n";
-        fs::write(settings.join("banjour.toml"), room).unwrap();
+        let ample = "account-sources = 0\n[jail.dovecot]\nmax-sources = 2000000\n";
+        fs::write(settings.join("banjour.toml"), ample).unwrap();
         let config = Config::load(root.path()).unwrap();
         let mut world = Self {
             policy: Policy::new(&config),
