@@ -230,8 +230,8 @@ impl History {
         };
         source
             .crowds()
-            .filter_map(|(network, parts)| Some((network, crowded(network, parts)?)))
             .filter(|(network, _)| may(*network))
+            .filter_map(|(network, parts)| Some((network, crowded(network, parts)?)))
             .last()
     }
 }

@@ -317,7 +317,7 @@ impl Driver<'_> {
             self.disturbed = self.disturbed.take().filter(|(_, at)| at.elapsed() < AGAIN);
         }
         let disturbed = self.disturbed.is_some();
-        self.reading.read(began, disturbed);
+        self.reading.read(began, disturbed, self.holder);
         Ok(())
     }
 

@@ -6,7 +6,10 @@ use tokio::time::Instant;
 
 use super::Backend;
 
-/// What is applied is read back at this pace …
+/// What is applied is read back at this pace where somebody tells of changes, in case a word is lost.
+/// Each time starts the helper and nft.
+const SELDOM: Duration = Duration::from_hours(1);
+/// The same where nobody does, …
 const SLOW: Duration = Duration::from_mins(10);
 /// … this long after a difference was found …
 pub(super) const AGAIN: Duration = Duration::from_secs(10);
@@ -33,7 +36,7 @@ impl Default for Reading {
     fn default() -> Self {
         let now = Instant::now();
         Self {
-            next: now + SLOW,
+            next: now + SELDOM,
             last: now,
             due: false,
             pace: QUICK,
@@ -57,9 +60,10 @@ impl Reading {
     }
 
     /// It has been done.
-    pub(super) fn read(&mut self, began: Instant, disturbed: bool) {
+    pub(super) fn read(&mut self, began: Instant, disturbed: bool, holder: Option<Backend>) {
+        let is_told = holder != Some(Backend::Iptables);
         self.last = Instant::now();
-        self.next = self.last + SLOW;
+        self.next = self.last + if is_told { SELDOM } else { SLOW };
         self.pace = (SHARE * (self.last - began)).clamp(QUICK, SLOW);
         if disturbed {
             // Whoever did it may go on.
