@@ -7,6 +7,8 @@
 mod admin;
 #[path = "guest/agent.rs"]
 mod agent;
+#[path = "guest/before.rs"]
+mod before;
 #[path = "guest/bulk.rs"]
 mod bulk;
 #[path = "guest/bus.rs"]
@@ -23,6 +25,8 @@ mod connections;
 mod counting;
 #[path = "guest/detection.rs"]
 mod detection;
+#[path = "guest/faults.rs"]
+mod faults;
 #[path = "guest/fire.rs"]
 mod fire;
 #[path = "guest/firewall.rs"]
@@ -39,6 +43,8 @@ mod host;
 mod kernel;
 #[path = "guest/latency.rs"]
 mod latency;
+#[path = "guest/load.rs"]
+mod load;
 #[path = "guest/monitoring.rs"]
 mod monitoring;
 #[path = "guest/own.rs"]
@@ -127,6 +133,15 @@ fn measurements(firewall: Firewall) -> &'static [Case] {
     }
 }
 
+/// What takes long, and so is not tried everywhere.
+fn long(release: &str, firewall: Firewall) -> &'static [Case] {
+    match (release, firewall) {
+        ("trixie", Firewall::Firewalld | Firewall::Nftables) => faults::CASES,
+        ("bookworm", Firewall::Nftables) => faults::OLDEST,
+        _ => &[],
+    }
+}
+
 /// The functions of a theme, with their names.
 macro_rules! cases {
     ($list:ident: $($case:ident),* $(,)?) => {
@@ -168,15 +183,25 @@ fn trials(firewall: Firewall) -> Vec<Trial> {
     let tests = tests.into_iter().map(|case| (case, false));
     let measurements = measurements(firewall).iter().map(|&case| (case, true));
     let slots = RELEASES.map(|release| (release, Arc::new(Mutex::new(Slot::NotYet))));
-    let on_each = |((name, case), ignored): (Case, bool)| {
-        slots.each_ref().map(|(release, slot)| {
-            let (release, slot) = (*release, Arc::clone(slot));
-            let name = format!("{release}{}::{name}", firewall.suffix());
-            Trial::test(name, move || Ok(run(release, firewall, &slot, case)?))
-                .with_ignored_flag(ignored)
-        })
+    let slots = slots.each_ref();
+    let on = |release, slot: &Arc<Mutex<Slot>>, (name, case): Case, ignored| {
+        let (name, slot) = (
+            format!("{release}{}::{name}", firewall.suffix()),
+            Arc::clone(slot),
+        );
+        Trial::test(name, move || Ok(run(release, firewall, &slot, case)?))
+            .with_ignored_flag(ignored)
     };
-    tests.chain(measurements).flat_map(on_each).collect()
+    let on_each = |(case, ignored)| slots.map(|(release, slot)| on(release, slot, case, ignored));
+    let long = slots.iter().flat_map(|(release, slot)| {
+        let cases = long(release, firewall).iter();
+        cases.map(move |&case| on(release, slot, case, false))
+    });
+    tests
+        .chain(measurements)
+        .flat_map(on_each)
+        .chain(long)
+        .collect()
 }
 
 /// One case on its guest, which the slot holds as long as there are cases for it.

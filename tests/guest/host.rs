@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -127,6 +127,17 @@ impl Guest {
     /// Runs a command as root, whatever its exit code.
     pub(crate) fn run(&self, command: &[&str]) -> Result<Output> {
         output(&["run", &self.name], command, "")
+    }
+
+    /// Starts a command as root, to be spoken with.
+    pub(crate) fn start(&self, command: &[&str]) -> Result<Child> {
+        Command::new(SCRIPT)
+            .args(["run", &self.name])
+            .args(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context(SCRIPT)
     }
 
     /// Runs a shell script as root, and is an error when that fails. What it prints, without the last line's end.

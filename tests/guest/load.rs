@@ -1,0 +1,218 @@
+//! Many attackers at once, and an exact account of what they did: lines as Dovecot writes them, by a process in Dovecot's
+//! unit, into the socket that Dovecot itself writes to. journald and the agent can't tell the difference.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::process::{Child, ChildStdout};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::host::Guest;
+
+/// How many attempts bring a ban.
+pub(crate) const LIMIT: u32 = 3;
+
+/// Writes what comes on its standard input, a line each, and then stays until journald has taken all of it, since journald
+/// looks at where a process is.
+const PEN: &str = "
+import socket, subprocess, sys
+log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+log.connect('/run/systemd/journal/dev-log')
+count = 0
+for line in sys.stdin.buffer:
+    log.send(b'<22>dovecot: ' + line[:-1])
+    count += 1
+subprocess.run(['journalctl', '--sync'], check=True)
+print(count)
+";
+
+/// Before Dovecot's unit has it, it must be there: a shell goes there first.
+const IN_DOVECOT: &str = "echo $$ >/sys/fs/cgroup$(systemctl show -P ControlGroup dovecot)/cgroup.procs; exec python3 -c \"$1\"";
+
+/// Numbers that look random (Knuth's MMIX).
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    /// The seed is told, so that a failure can be had again: `SEED=…`.
+    pub(crate) fn new(what: &str) -> Result<Self> {
+        let seed = match std::env::var("SEED") {
+            Ok(seed) => seed.parse().context("SEED is no number")?,
+            Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
+        };
+        eprintln!("{what}: SEED={seed}");
+        Ok(Self(seed))
+    }
+
+    pub(crate) fn roll(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005);
+        self.0 = self.0.wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits") % below
+    }
+
+    pub(crate) fn another(&mut self) -> Self {
+        Self(self.roll(usize::MAX) as u64)
+    }
+}
+
+/// What was written: how many attempts of each source, and in how many lines.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) attempts: BTreeMap<IpAddr, u32>,
+    pub(crate) lines: usize,
+}
+
+impl Ledger {
+    pub(crate) fn total(&self) -> u64 {
+        self.attempts.values().map(|&count| u64::from(count)).sum()
+    }
+
+    /// Who has to be banned.
+    pub(crate) fn guilty(&self) -> impl Iterator<Item = IpAddr> {
+        let guilty = self.attempts.iter().filter(|(_, count)| **count >= LIMIT);
+        guilty.map(|(source, _)| *source)
+    }
+}
+
+/// Sources that nobody else has in any test: so many addresses, and an eighth as many networks of IPv6 besides.
+pub(crate) struct Crowd {
+    first: u32,
+    count: u32,
+}
+
+impl Crowd {
+    pub(crate) fn of(count: u32) -> Self {
+        static TAKEN: AtomicU32 = AtomicU32::new(0);
+        let first = TAKEN.fetch_add(count, Ordering::Relaxed);
+        Self { first, count }
+    }
+
+    fn member(&self, dice: &mut Dice) -> (IpAddr, bool) {
+        let n = u32::try_from(dice.roll(self.count as usize)).expect("less than a u32");
+        let number = self.first + n;
+        if n % 9 == 8 {
+            let [_, _, high, low] = number.to_be_bytes().map(u16::from);
+            let [_, upper, ..] = number.to_be_bytes().map(u16::from);
+            let network = Ipv6Addr::new(0x2001, 0xdb8, 0xb000 | upper, high << 8 | low, 0, 0, 0, 7);
+            return (network.into(), n % 2 == 0);
+        }
+        // 10.64.0.0/10 and on: sixteen of them.
+        let address = Ipv4Addr::from(0x0a40_0000 + number);
+        (address.into(), n % 2 == 0)
+    }
+
+    /// One more attempt of one of them, in a line or two. Half of them stop in time, if they are to.
+    pub(crate) fn attempt(&self, dice: &mut Dice, careful: bool, ledger: &mut Ledger) -> String {
+        let (source, count) = loop {
+            let (source, is_careful) = self.member(dice);
+            let count = ledger.attempts.entry(source).or_default();
+            if !(careful && is_careful) || *count + 1 < LIMIT {
+                break (source, count);
+            }
+        };
+        *count += 1;
+        ledger.lines += 1;
+        let mut lines = String::new();
+        // Now and then a back has its word, before the front.
+        if dice.roll(4) == 0 {
+            ledger.lines += 1;
+            lines += &format!(
+                "pam_unix(dovecot:auth): authentication failure; logname= uid=0 euid=0 tty=dovecot ruser=bob rhost={source}  user=bob\n"
+            );
+        }
+        lines
+            + &format!(
+                "imap-login: Disconnected: Connection closed (auth failed, 1 attempts in 2 secs): user=<bob>, method=PLAIN, \
+                 rip={source}, lip={}, session=<{:016x}>\n",
+                if source.is_ipv4() {
+                    "192.0.2.2"
+                } else {
+                    "2001:db8:1::2"
+                },
+                ledger.lines
+            )
+    }
+}
+
+/// A process in Dovecot's unit that writes what it is given.
+pub(crate) struct Pen {
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Pen {
+    pub(crate) fn new(guest: &Guest) -> Result<Self> {
+        let mut child = guest.start(&["sh", "-euc", IN_DOVECOT, "sh", PEN])?;
+        let said = BufReader::new(child.stdout.take().context("no standard output")?);
+        Ok(Self { child, said })
+    }
+
+    pub(crate) fn write(&mut self, lines: &str) -> Result<()> {
+        let input = self.child.stdin.as_mut().context("no standard input")?;
+        input.write_all(lines.as_bytes()).context("the writer")
+    }
+
+    /// Waits until journald has all of it, and fails unless that is what was written.
+    pub(crate) fn finish(mut self, ledger: &Ledger) -> Result<()> {
+        drop(self.child.stdin.take());
+        let mut count = String::new();
+        self.said.read_line(&mut count)?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the writer: {status}");
+        let count: usize = count.trim().parse().context("the writer's count")?;
+        ensure!(
+            count == ledger.lines,
+            "{count} of {} lines were written",
+            ledger.lines
+        );
+        Ok(())
+    }
+}
+
+/// How often somebody writes, and how much.
+const BEAT: Duration = Duration::from_millis(10);
+const ATTEMPTS_PER_BEAT: usize = 5;
+
+/// Attacks that go on until they are told to stop, from a few hundred sources.
+pub(crate) struct Load<'scope> {
+    over: &'scope AtomicBool,
+    writing: ScopedJoinHandle<'scope, Result<Ledger>>,
+}
+
+impl<'scope> Load<'scope> {
+    pub(crate) fn start<'env>(
+        scope: &'scope std::thread::Scope<'scope, 'env>,
+        guest: &'env Guest,
+        over: &'scope AtomicBool,
+        mut dice: Dice,
+        sources: u32,
+    ) -> Result<Self> {
+        let (crowd, mut pen) = (Crowd::of(sources), Pen::new(guest)?);
+        let writing = scope.spawn(move || {
+            let mut ledger = Ledger::default();
+            let mut beat = Instant::now();
+            while !over.load(Ordering::Relaxed) {
+                let mut lines = String::new();
+                // As uneven as attackers are.
+                for _ in 0..dice.roll(2 * ATTEMPTS_PER_BEAT + 1) {
+                    lines += &crowd.attempt(&mut dice, true, &mut ledger);
+                }
+                pen.write(&lines)?;
+                beat += BEAT;
+                std::thread::sleep(beat.saturating_duration_since(Instant::now()));
+            }
+            pen.finish(&ledger)?;
+            Ok(ledger)
+        });
+        Ok(Self { over, writing })
+    }
+
+    /// Stops them, and tells what they did, when journald has all of it.
+    pub(crate) fn stop(self) -> Result<Ledger> {
+        self.over.store(true, Ordering::Relaxed);
+        self.writing.join().expect("writing does not panic")
+    }
+}
