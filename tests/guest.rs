@@ -61,6 +61,8 @@ mod restart;
 mod rights;
 #[path = "guest/session.rs"]
 mod session;
+#[path = "guest/storm.rs"]
+mod storm;
 #[path = "guest/why.rs"]
 mod why;
 #[path = "guest/wire.rs"]
@@ -134,10 +136,10 @@ fn measurements(firewall: Firewall) -> &'static [Case] {
 }
 
 /// What takes long, and so is not tried everywhere.
-fn long(release: &str, firewall: Firewall) -> &'static [Case] {
+fn long(release: &str, firewall: Firewall) -> &'static [&'static [Case]] {
     match (release, firewall) {
-        ("trixie", Firewall::Firewalld | Firewall::Nftables) => faults::CASES,
-        ("bookworm", Firewall::Nftables) => faults::OLDEST,
+        ("trixie", Firewall::Firewalld | Firewall::Nftables) => &[faults::CASES, storm::CASES],
+        ("bookworm", Firewall::Nftables) => &[faults::OLDEST],
         _ => &[],
     }
 }
@@ -194,8 +196,8 @@ fn trials(firewall: Firewall) -> Vec<Trial> {
     };
     let on_each = |(case, ignored)| slots.map(|(release, slot)| on(release, slot, case, ignored));
     let long = slots.iter().flat_map(|(release, slot)| {
-        let cases = long(release, firewall).iter();
-        cases.map(move |&case| on(release, slot, case, false))
+        let cases = long(release, firewall).concat().into_iter();
+        cases.map(move |case| on(release, slot, case, false))
     });
     tests
         .chain(measurements)

@@ -2,15 +2,16 @@
 //! nothing was lost and nothing counted twice, and the agent has not grown by it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::agent::client;
 use crate::host::{Guest, wait_for};
-use crate::load::Ledger;
+use crate::load::{LIMIT, Ledger};
 
 /// How long the agent may need to be done with all that was written: it may have to be started, and firewalld, too.
 const DONE: Duration = Duration::from_secs(90);
@@ -30,7 +31,7 @@ pub(crate) enum Journal {
     Whole,
     /// journald was killed so many times at the most, and each time may have held a line that it had not stored.
     Killed(u64),
-    /// No more what was thrown away.
+    /// No more what was thrown away, and was read before.
     Vacuumed,
 }
 
@@ -44,14 +45,30 @@ pub(crate) struct Before {
     descriptors: usize,
 }
 
-/// What the agent has become by what happened.
+/// What came of it, and what the agent has become by it.
 #[derive(Debug)]
 pub(crate) struct After {
-    pub(crate) written: u64,
-    pub(crate) counted: u64,
-    pub(crate) banned: u64,
-    pub(crate) memory: u64,
-    pub(crate) descriptors: usize,
+    written: u64,
+    counted: u64,
+    banned: u64,
+    memory: u64,
+    descriptors: usize,
+}
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            written,
+            counted,
+            banned,
+            memory,
+            descriptors,
+        } = self;
+        write!(
+            f,
+            "{written} attempts, {counted} counted, {banned} bans; {memory} KiB of memory, {descriptors} descriptors"
+        )
+    }
 }
 
 impl Before {
@@ -63,6 +80,18 @@ impl Before {
             memory: guest.memory()?,
             descriptors: guest.descriptors()?,
         })
+    }
+
+    /// Waits until so many attempts are counted, and tells how long that took.
+    pub(crate) fn wait_until_counted(&self, guest: &Guest, attempts: u64) -> Result<Duration> {
+        let start = Instant::now();
+        let mut counted = 0;
+        wait_for("all to be counted", DONE, || {
+            counted = guest.counter("TotalFailed")? - self.failed;
+            Ok(counted >= attempts)
+        })
+        .with_context(|| format!("{counted} of {attempts} attempts"))?;
+        Ok(start.elapsed())
     }
 
     /// Fails unless what is in the ledger is all that has come of it.
@@ -79,26 +108,15 @@ impl Before {
         };
         let attempts = told.as_ref().unwrap_or(&ledger.attempts);
         let written: u64 = attempts.values().map(|&count| u64::from(count)).sum();
-        let guilty: BTreeSet<IpAddr> = attempts
-            .iter()
-            .filter(|(_, count)| **count >= crate::load::LIMIT)
-            .map(|(source, _)| *source)
-            .collect();
-        let (mut counted, mut banned) = (0, 0);
-        let sum = || format!("{written} attempts, {} bans", guilty.len());
-        let waited = wait_for(&sum(), DONE, || {
-            counted = guest.counter("TotalFailed")? - self.failed;
-            banned = guest.counter("TotalBanned")? - self.banned;
-            Ok(counted >= written && banned >= guilty.len() as u64)
-        });
-        waited.with_context(|| format!("the agent counts {counted} attempts, {banned} bans"))?;
+        let guilty = guilty(attempts);
+        let bans = guilty.len() as u64;
+        self.wait_until_counted(guest, written)?;
         std::thread::sleep(MORE);
-        counted = guest.counter("TotalFailed")? - self.failed;
-        banned = guest.counter("TotalBanned")? - self.banned;
+        let counted = guest.counter("TotalFailed")? - self.failed;
+        let banned = guest.counter("TotalBanned")? - self.banned;
         ensure!(
-            counted == written && banned == guilty.len() as u64,
-            "{}: the agent counts {counted} attempts, {banned} bans",
-            sum()
+            (counted, banned) == (written, bans),
+            "of {written} attempts and {bans} bans, the agent counts {counted} and {banned}"
         );
         expect_banned(guest, &guilty, attempts)?;
         guest.expect_exactly_the_bans(DONE)?;
@@ -176,6 +194,12 @@ impl Before {
         })?;
         Ok((memory, descriptors))
     }
+}
+
+/// Who has to be banned.
+fn guilty(attempts: &BTreeMap<IpAddr, u32>) -> BTreeSet<IpAddr> {
+    let guilty = attempts.iter().filter(|(_, count)| **count >= LIMIT);
+    guilty.map(|(source, _)| *source).collect()
 }
 
 /// Those of the ledger that are banned are the guilty.

@@ -1,5 +1,6 @@
 //! A guest: a Debian mail host, booted, with banjour installed in it as on a real one.
 
+use std::fmt;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -216,6 +217,12 @@ impl Guest {
     pub(crate) fn source_v6(&self) -> IpAddr {
         let number = self.sources.fetch_add(1, Ordering::Relaxed);
         Ipv6Addr::new(0x2001, 0xdb8, 0xbad, number, 0, 0, 0, 7).into()
+    }
+}
+
+impl fmt::Display for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.release, self.firewall.suffix())
     }
 }
 

@@ -2,6 +2,7 @@
 //! unit, into the socket that Dovecot itself writes to. journald and the agent can't tell the difference.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Child, ChildStdout};
@@ -38,7 +39,7 @@ pub(crate) struct Dice(u64);
 
 impl Dice {
     /// The seed is told, so that a failure can be had again: `SEED=…`.
-    pub(crate) fn new(what: &str) -> Result<Self> {
+    pub(crate) fn new(what: impl Display) -> Result<Self> {
         let seed = match std::env::var("SEED") {
             Ok(seed) => seed.parse().context("SEED is no number")?,
             Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
@@ -51,6 +52,10 @@ impl Dice {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005);
         self.0 = self.0.wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).expect("31 bits") % below
+    }
+
+    fn roll_u32(&mut self, below: u32) -> u32 {
+        u32::try_from(self.roll(below as usize)).expect("less than a u32")
     }
 
     pub(crate) fn another(&mut self) -> Self {
@@ -69,12 +74,6 @@ impl Ledger {
     pub(crate) fn total(&self) -> u64 {
         self.attempts.values().map(|&count| u64::from(count)).sum()
     }
-
-    /// Who has to be banned.
-    pub(crate) fn guilty(&self) -> impl Iterator<Item = IpAddr> {
-        let guilty = self.attempts.iter().filter(|(_, count)| **count >= LIMIT);
-        guilty.map(|(source, _)| *source)
-    }
 }
 
 /// Sources that nobody else has in any test: so many addresses, and an eighth as many networks of IPv6 besides.
@@ -90,8 +89,8 @@ impl Crowd {
         Self { first, count }
     }
 
-    fn member(&self, dice: &mut Dice) -> (IpAddr, bool) {
-        let n = u32::try_from(dice.roll(self.count as usize)).expect("less than a u32");
+    /// Every second one is careful.
+    fn member(&self, n: u32) -> (IpAddr, bool) {
         let number = self.first + n;
         if n % 9 == 8 {
             let [_, _, high, low] = number.to_be_bytes().map(u16::from);
@@ -104,21 +103,38 @@ impl Crowd {
         (address.into(), n % 2 == 0)
     }
 
-    /// One more attempt of one of them, in a line or two. Half of them stop in time, if they are to.
-    pub(crate) fn attempt(&self, dice: &mut Dice, careful: bool, ledger: &mut Ledger) -> String {
-        let (source, count) = loop {
-            let (source, is_careful) = self.member(dice);
-            let count = ledger.attempts.entry(source).or_default();
-            if !(careful && is_careful) || *count + 1 < LIMIT {
-                break (source, count);
+    /// One more attempt of one of them, in a line or two. The careful ones stop in time.
+    fn attempt(&self, dice: &mut Dice, ledger: &mut Ledger) -> String {
+        loop {
+            let (source, is_careful) = self.member(dice.roll_u32(self.count));
+            let count = ledger.attempts.get(&source).copied().unwrap_or_default();
+            if !is_careful || count + 1 < LIMIT {
+                return ledger.attempt(source, dice);
             }
+        }
+    }
+
+    /// One attempt of each, and then of any.
+    pub(crate) fn all_and_then_any(&self, dice: &mut Dice, ledger: &mut Ledger) -> String {
+        let taken = u32::try_from(ledger.attempts.len()).unwrap_or(u32::MAX);
+        let n = if taken < self.count {
+            taken
+        } else {
+            dice.roll_u32(self.count)
         };
-        *count += 1;
-        ledger.lines += 1;
+        ledger.attempt(self.member(n).0, dice)
+    }
+}
+
+impl Ledger {
+    /// Enters an attempt, and tells the lines for it.
+    fn attempt(&mut self, source: IpAddr, dice: &mut Dice) -> String {
+        *self.attempts.entry(source).or_default() += 1;
+        self.lines += 1;
         let mut lines = String::new();
         // Now and then a back has its word, before the front.
         if dice.roll(4) == 0 {
-            ledger.lines += 1;
+            self.lines += 1;
             lines += &format!(
                 "pam_unix(dovecot:auth): authentication failure; logname= uid=0 euid=0 tty=dovecot ruser=bob rhost={source}  user=bob\n"
             );
@@ -132,7 +148,7 @@ impl Crowd {
                 } else {
                     "2001:db8:1::2"
                 },
-                ledger.lines
+                self.lines
             )
     }
 }
@@ -198,7 +214,7 @@ impl<'scope> Load<'scope> {
                 let mut lines = String::new();
                 // As uneven as attackers are.
                 for _ in 0..dice.roll(2 * ATTEMPTS_PER_BEAT + 1) {
-                    lines += &crowd.attempt(&mut dice, true, &mut ledger);
+                    lines += &crowd.attempt(&mut dice, &mut ledger);
                 }
                 pen.write(&lines)?;
                 beat += BEAT;
