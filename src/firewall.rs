@@ -31,6 +31,9 @@ pub use netfilter::{Disconnections, NotEnded};
 /// How long a helper may take to tell what it was left with.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long it may take to tell what it has dropped: who asks is somebody at a terminal.
+const GLANCE: Duration = Duration::from_secs(3);
+
 /// What the admin wants of the firewall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -179,7 +182,8 @@ pub async fn dropped(
         return Ok(None);
     }
     let helper = helper(connection, backend).await?;
-    helper.dropped().await.map(Some)
+    let dropped = timeout(GLANCE, helper.dropped()).await;
+    dropped.map_err(|_| Error::Hangs(backend))?.map(Some)
 }
 
 async fn helper(connection: &Connection, backend: Backend) -> Result<Netfilter<'static>, Error> {

@@ -25,6 +25,8 @@ mod connections;
 mod counting;
 #[path = "guest/detection.rs"]
 mod detection;
+#[path = "guest/fault.rs"]
+mod fault;
 #[path = "guest/faults.rs"]
 mod faults;
 #[path = "guest/fire.rs"]
@@ -61,6 +63,8 @@ mod restart;
 mod rights;
 #[path = "guest/session.rs"]
 mod session;
+#[path = "guest/soak.rs"]
+mod soak;
 #[path = "guest/storm.rs"]
 mod storm;
 #[path = "guest/why.rs"]
@@ -138,6 +142,7 @@ fn measurements(firewall: Firewall) -> &'static [Case] {
 /// What takes long, and so is not tried everywhere.
 fn long(release: &str, firewall: Firewall) -> &'static [&'static [Case]] {
     match (release, firewall) {
+        ("trixie", Firewall::Firewalld | Firewall::Nftables) if soak::is_wanted() => &[soak::CASES],
         ("trixie", Firewall::Firewalld | Firewall::Nftables) => &[faults::CASES, storm::CASES],
         ("bookworm", Firewall::Nftables) => &[faults::OLDEST],
         _ => &[],

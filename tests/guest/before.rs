@@ -51,7 +51,7 @@ pub(crate) struct After {
     written: u64,
     counted: u64,
     banned: u64,
-    memory: u64,
+    pub(crate) memory: u64,
     descriptors: usize,
 }
 

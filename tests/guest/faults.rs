@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::before::{After, Before, Journal};
 use crate::client::Service::Imap;
-use crate::host::{Guest, wait_for};
+use crate::fault::{self, AGENT, Agent, BUS, DISK, FIREWALLD, Fault, HELPER, JOURNAL};
+use crate::host::{Guest, Undo, wait_for};
 use crate::kernel::Firewall;
 use crate::load::{Dice, Load};
 
@@ -38,216 +39,6 @@ const SOURCES: u32 = 300;
 const CALM: Duration = Duration::from_millis(500);
 /// An answer over the bus takes milliseconds; a loaded test machine may need longer.
 const ANSWER: Duration = Duration::from_secs(3);
-
-/// What the agent can do meanwhile.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Agent {
-    /// It answers, and counts on.
-    Counts,
-    /// It runs, but hears late of what is written.
-    Runs,
-    /// It has to begin again.
-    Ends,
-}
-
-/// What goes wrong.
-#[derive(Clone, Copy)]
-struct Fault {
-    name: &'static str,
-    agent: Agent,
-    journal: Journal,
-    /// For a shell. DELAYS are some random times, in seconds.
-    script: &'static str,
-}
-
-const fn fault(name: &'static str, agent: Agent, script: &'static str) -> Fault {
-    Fault {
-        name,
-        agent,
-        journal: Journal::Whole,
-        script,
-    }
-}
-
-const JOURNAL: [Fault; 5] = [
-    fault(
-        "journal rotated",
-        Agent::Runs,
-        "for delay in DELAYS; do journalctl --rotate; sleep $delay; done",
-    ),
-    fault(
-        "journald restarted",
-        Agent::Runs,
-        "for delay in DELAYS; do systemctl restart systemd-journald; sleep $delay
-         systemctl reset-failed systemd-journald; done",
-    ),
-    Fault {
-        journal: Journal::Killed(DELAYS as u64),
-        ..fault(
-            "journald killed",
-            Agent::Runs,
-            "for delay in DELAYS; do systemctl kill --signal=KILL systemd-journald; sleep $delay
-             systemctl reset-failed systemd-journald; done",
-        )
-    },
-    fault(
-        "journald hung",
-        Agent::Runs,
-        "systemctl kill --signal=STOP systemd-journald; sleep 2; systemctl kill --signal=CONT systemd-journald",
-    ),
-    Fault {
-        journal: Journal::Vacuumed,
-        ..fault(
-            "journal vacuumed",
-            Agent::Runs,
-            "for delay in DELAYS; do journalctl -q --rotate --vacuum-time=1s; sleep $delay
-             journalctl -q --rotate --vacuum-files=1; done",
-        )
-    },
-];
-
-const HELPER: [Fault; 2] = [
-    fault(
-        "helper killed",
-        Agent::Counts,
-        "for i in $(seq 40); do systemctl kill --signal=KILL HELPER || true; sleep 0.05; done 2>/dev/null",
-    ),
-    // A call has it started; who asks for what only it knows is not kept waiting.
-    fault(
-        "helper hung",
-        Agent::Counts,
-        "busctl -q call HELPER_NAME /org/banjour/Netfilter1 org.banjour.Netfilter1 List >/dev/null
-         systemctl kill --signal=STOP HELPER; sleep 2; timeout 20 banjour status >/dev/null
-         sleep 2; systemctl kill --signal=CONT HELPER",
-    ),
-];
-
-const BUS: [Fault; 1] = [fault(
-    "bus restarted",
-    Agent::Ends,
-    "systemctl restart dbus; sleep 0.5; systemctl restart systemd-logind
-     ! systemctl --quiet is-enabled firewalld || systemctl restart firewalld",
-)];
-
-const FIREWALLD: [Fault; 5] = [
-    fault(
-        "firewalld reloaded",
-        Agent::Counts,
-        "for delay in DELAYS; do firewall-cmd --quiet --reload; sleep $delay; done",
-    ),
-    fault(
-        "firewalld restarted",
-        Agent::Counts,
-        "systemctl restart firewalld",
-    ),
-    fault(
-        "firewalld stopped",
-        Agent::Counts,
-        "systemctl stop firewalld; sleep 3; systemctl start firewalld",
-    ),
-    fault(
-        "firewalld hung",
-        Agent::Counts,
-        "systemctl kill --signal=STOP firewalld; sleep 2; timeout 20 banjour status >/dev/null
-         sleep 2; systemctl kill --signal=CONT firewalld",
-    ),
-    fault(
-        "firewalld hung and killed",
-        Agent::Counts,
-        "systemctl kill --signal=STOP firewalld; sleep 1; systemctl kill --signal=KILL firewalld
-         sleep 2; systemctl start firewalld",
-    ),
-];
-
-const AGENT: [Fault; 4] = [
-    fault(
-        "agent stopped again and again",
-        Agent::Ends,
-        "for delay in DELAYS; do
-             systemctl stop banjour
-             [ $(systemctl show -P Result banjour) = success ]
-             systemctl start --no-block banjour; sleep $delay
-         done",
-    ),
-    fault(
-        "agent killed",
-        Agent::Ends,
-        "for delay in DELAYS; do
-             systemctl kill --signal=KILL banjour || true
-             systemctl restart --no-block banjour; sleep $delay
-         done",
-    ),
-    // Nobody but systemd's watchdog helps.
-    fault(
-        "agent hung",
-        Agent::Ends,
-        "old=$(systemctl show -P MainPID banjour); [ $old = 0 ] || kill -STOP $old
-         while pid=$(systemctl show -P MainPID banjour); [ $pid = 0 ] || [ $pid = $old ]; do sleep 0.1; done",
-    ),
-    fault(
-        "agent stopped for a while",
-        Agent::Ends,
-        "systemctl stop banjour; sleep 3; systemctl start banjour",
-    ),
-];
-
-const DISK: [Fault; 2] = [
-    fault(
-        "disk full",
-        Agent::Counts,
-        "head -c 1G /dev/zero >/var/lib/banjour/filler 2>/dev/null || true
-         until banjour status | grep -q 'cannot save state'; do sleep 0.1; done
-         sleep 1; rm -f /var/lib/banjour/filler",
-    ),
-    // It has nowhere to write to, and comes back to the same.
-    fault(
-        "disk full and agent killed",
-        Agent::Ends,
-        "head -c 1G /dev/zero >/var/lib/banjour/filler 2>/dev/null || true
-         for delay in DELAYS; do systemctl kill --signal=KILL banjour || true
-         systemctl restart --no-block banjour; sleep $delay; done
-         rm -f /var/lib/banjour/filler",
-    ),
-];
-
-/// How long a fault may take, in seconds, and how timeout(1) says that it took longer.
-const TIME: &str = "60";
-const HANGS: i32 = 124;
-
-/// How many random times there are, and how long each is at the most, in ms.
-const DELAYS: usize = 4;
-const LONGEST: usize = 900;
-
-impl Fault {
-    fn happen(&self, guest: &Guest, dice: &mut Dice, alone: bool) -> Result<()> {
-        let delays: [String; DELAYS] =
-            std::array::from_fn(|_| format!("0.{:03}", dice.roll(LONGEST)));
-        let script = self
-            .script
-            .replace("DELAYS", &delays.join(" "))
-            .replace("HELPER_NAME", guest.firewall.helper())
-            .replace("HELPER", guest.firewall.unit());
-        let done = guest.run(&["timeout", TIME, "sh", "-euc", &script])?;
-        // What another fault does at the same time may make this one fail, but not hang.
-        ensure!(
-            done.code == 0 || !alone && done.code != HANGS,
-            "`{script}` exited with {}: {}",
-            done.code,
-            done.err
-        );
-        Ok(())
-    }
-}
-
-/// All faults that may come together. What is thrown away while nobody reads it is lost, so that one must not.
-fn all(guest: &Guest) -> Vec<Fault> {
-    let mut all = [&JOURNAL[..], &HELPER, &BUS, &AGENT, &DISK].concat();
-    if guest.firewall == Firewall::Firewalld {
-        all.extend(FIREWALLD);
-    }
-    all.retain(|fault| fault.journal != Journal::Vacuumed);
-    all
-}
 
 /// While attacks go on, so do these, each in a thread of its own, one after the other. Then all is in order.
 fn under_load(guest: &Guest, dice: &mut Dice, faults: &[&[Fault]]) -> Result<After> {
@@ -312,7 +103,7 @@ fn each(guest: &Guest, faults: &[&[Fault]]) -> Result<()> {
     protects(guest)
 }
 
-fn protects(guest: &Guest) -> Result<()> {
+pub(crate) fn protects(guest: &Guest) -> Result<()> {
     let guesser = guest.source();
     guest.attackers.fail(guesser, Imap, 3)?;
     guest.expect_banned(guesser).map(drop)
@@ -341,7 +132,7 @@ fn a_full_disk_loses_nothing(guest: &Guest) -> Result<()> {
 }
 
 fn faults_in_any_order_and_two_at_a_time(guest: &Guest) -> Result<()> {
-    let (_patience, _disk) = (impatient(guest)?, small_disk(guest)?);
+    let _ready = ready_for_all(guest)?;
     let mut dice = Dice::new(guest)?;
     let after = mess(guest, &mut dice)?;
     eprintln!("{guest}: {after}");
@@ -349,8 +140,8 @@ fn faults_in_any_order_and_two_at_a_time(guest: &Guest) -> Result<()> {
 }
 
 /// Each fault that there is, in two threads, in any order.
-fn mess(guest: &Guest, dice: &mut Dice) -> Result<After> {
-    let mut faults = all(guest);
+pub(crate) fn mess(guest: &Guest, dice: &mut Dice) -> Result<After> {
+    let mut faults = fault::all(guest);
     let mut row = Vec::new();
     for _ in 0..faults.len() / 2 {
         row.push(faults.swap_remove(dice.roll(faults.len())));
@@ -364,8 +155,13 @@ fn mess(guest: &Guest, dice: &mut Dice) -> Result<After> {
     under_load(guest, dice, &[&row, &rest]).context(what)
 }
 
+/// What it takes for some faults: systemd notices soon when the agent hangs, and the disk for its state is small.
+pub(crate) fn ready_for_all(guest: &Guest) -> Result<[Undo<'_>; 2]> {
+    Ok([impatient(guest)?, small_disk(guest)?])
+}
+
 /// systemd's patience with the agent is 30 s, which is long for a test.
-fn impatient(guest: &Guest) -> Result<crate::host::Undo<'_>> {
+fn impatient(guest: &Guest) -> Result<Undo<'_>> {
     let drop_in = "/run/systemd/system/banjour.service.d/watchdog.conf";
     let restart = "systemctl daemon-reload; systemctl restart banjour";
     let undo = guest.undo(format!("rm {drop_in}; {restart}"));
@@ -375,7 +171,7 @@ fn impatient(guest: &Guest) -> Result<crate::host::Undo<'_>> {
 }
 
 /// The state on a disk of its own, with little room.
-fn small_disk(guest: &Guest) -> Result<crate::host::Undo<'_>> {
+fn small_disk(guest: &Guest) -> Result<Undo<'_>> {
     let undo = guest.undo(
         "systemctl stop banjour; cp -a /var/lib/banjour/. /var/tmp/banjour-state; umount /var/lib/banjour
          cp -a /var/tmp/banjour-state/. /var/lib/banjour; rm -r /var/tmp/banjour-state; systemctl start banjour",
