@@ -5,15 +5,19 @@
 # make rpm        a package for Fedora and its kin, in the same place
 # make demo       see it work, in a guest that is gone afterwards
 # make test       all tests, those in guests too
+# make soak       everything that can go wrong on a mail server, in any order, under attack, for a long time:
+#                 SOAK=30m; SEED=N does again what was done with that seed
 # make check      formatting, lints, documentation
 #
-# build, deb, rpm, demo and test install the Debian packages and tools that they need, and say so; INSTALL_DEPS=no refuses that.
+# build, deb, rpm, demo, test and soak install the Debian packages and tools that they need, and say so; INSTALL_DEPS=no refuses that.
 
 DESTDIR =
 PREFIX = /usr
 INSTALL_DEPS = yes
 # Installing makes firewalld reload once, if it doesn't know banjour's ipsets yet; "no" leaves that to you.
 FIREWALLD_RELOAD = yes
+# How long to soak.
+SOAK = 30m
 CARGO = cargo
 # Where the programs to install are.
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
@@ -35,6 +39,7 @@ prefix = $(DESTDIR)$(PREFIX)
 config = $(DESTDIR)/etc/banjour/banjour.toml
 # What only root may do, when somebody else builds and tests.
 sudo = $(if $(filter-out 0,$(shell id -u)),sudo)
+test_as_root = $(if $(sudo),--config 'target."cfg(all())".runner="sudo --preserve-env"')
 
 # mode, file (or a pattern), directory below PREFIX
 define files
@@ -72,7 +77,7 @@ define files
 endef
 export files
 
-.PHONY: build install uninstall live deb rpm demo test check
+.PHONY: build install uninstall live deb rpm demo test soak check
 
 build:
 	@tests/setup build
@@ -156,7 +161,12 @@ test:
 	@tests/setup packages deb
 	@tests/setup packages rpm
 	@tests/setup guests
-	$(CARGO) test --locked $(if $(sudo),--config 'target."cfg(all())".runner="sudo --preserve-env"')
+	$(CARGO) test --locked $(test_as_root)
+
+soak:
+	@tests/setup build
+	@tests/setup guests
+	SOAK=$(SOAK) $(CARGO) test --locked $(test_as_root) --test guest -- ::soak
 
 check:
 	@tests/setup build
