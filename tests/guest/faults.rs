@@ -33,8 +33,6 @@ pub(crate) const OLDEST: &[crate::Case] = &[
     ),
 ];
 
-/// How many sources attack during a fault.
-const SOURCES: u32 = 300;
 /// The attack goes on for so long before and after.
 const CALM: Duration = Duration::from_millis(500);
 /// An answer over the bus takes milliseconds; a loaded test machine may need longer.
@@ -47,7 +45,7 @@ fn under_load(guest: &Guest, dice: &mut Dice, faults: &[&[Fault]]) -> Result<Aft
     let (load_is_over, faults_are_over) = (AtomicBool::new(false), AtomicBool::new(false));
     let goes_on = all.iter().all(|fault| fault.agent == Agent::Counts);
     let ledger = std::thread::scope(|scope| {
-        let load = Load::start(scope, guest, &load_is_over, dice.another(), SOURCES)?;
+        let load = Load::start(scope, guest, &load_is_over, dice.another())?;
         std::thread::sleep(CALM);
         let asking = goes_on.then(|| scope.spawn(|| goes_on_until(guest, &faults_are_over)));
         let mut going_wrong = Vec::new();

@@ -103,10 +103,11 @@ impl Crowd {
         (address.into(), n % 2 == 0)
     }
 
-    /// One more attempt of one of them, in a line or two. The careful ones stop in time.
-    fn attempt(&self, dice: &mut Dice, ledger: &mut Ledger) -> String {
+    /// One more attempt of one of those who have come and not gone yet, in a line or two. The careful ones stop in time.
+    fn attempt(&self, beats: u32, dice: &mut Dice, ledger: &mut Ledger) -> String {
+        let gone = (beats / BEATS_PER_SOURCE).min(self.count - AT_A_TIME);
         loop {
-            let (source, is_careful) = self.member(dice.roll_u32(self.count));
+            let (source, is_careful) = self.member(gone + dice.roll_u32(AT_A_TIME));
             let count = ledger.attempts.get(&source).copied().unwrap_or_default();
             if !is_careful || count + 1 < LIMIT {
                 return ledger.attempt(source, dice);
@@ -190,9 +191,17 @@ impl Pen {
 
 /// How often somebody writes, and how much.
 const BEAT: Duration = Duration::from_millis(10);
-const ATTEMPTS_PER_BEAT: usize = 5;
+const ATTEMPTS_PER_BEAT: usize = 3;
 
-/// Attacks that go on until they are told to stop, from a few hundred sources.
+/// So many attack at a time, and every so many beats another one comes in the place of one, so that at any time there are
+/// some who have yet to be banned.
+const AT_A_TIME: u32 = 80;
+const BEATS_PER_SOURCE: u32 = 2;
+
+/// More than come in five minutes.
+const CROWD: u32 = 16_384;
+
+/// Attacks that go on until they are told to stop.
 pub(crate) struct Load<'scope> {
     over: &'scope AtomicBool,
     writing: ScopedJoinHandle<'scope, Result<Ledger>>,
@@ -204,20 +213,19 @@ impl<'scope> Load<'scope> {
         guest: &'env Guest,
         over: &'scope AtomicBool,
         mut dice: Dice,
-        sources: u32,
     ) -> Result<Self> {
-        let (crowd, mut pen) = (Crowd::of(sources), Pen::new(guest)?);
+        let (crowd, mut pen) = (Crowd::of(CROWD), Pen::new(guest)?);
         let writing = scope.spawn(move || {
             let mut ledger = Ledger::default();
-            let mut beat = Instant::now();
+            let (mut beats, mut beat) = (0, Instant::now());
             while !over.load(Ordering::Relaxed) {
                 let mut lines = String::new();
                 // As uneven as attackers are.
                 for _ in 0..dice.roll(2 * ATTEMPTS_PER_BEAT + 1) {
-                    lines += &crowd.attempt(&mut dice, &mut ledger);
+                    lines += &crowd.attempt(beats, &mut dice, &mut ledger);
                 }
                 pen.write(&lines)?;
-                beat += BEAT;
+                (beats, beat) = (beats + 1, beat + BEAT);
                 std::thread::sleep(beat.saturating_duration_since(Instant::now()));
             }
             pen.finish(&ledger)?;
