@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::bus::{self, Error};
@@ -72,7 +73,8 @@ struct Agent {
 /// again, and nothing is lost by it.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let config = Config::load(&options.root)?;
-    let (connection, mut orders, announcer) = bus::serve(log::init(), config.jails.keys().cloned())
+    let (log_control, _lines) = log::init();
+    let (connection, mut orders, announcer) = bus::serve(log_control, config.jails.keys().cloned())
         .await
         .context("cannot serve on the system bus")?;
     let mut begin = Beginning::find(&connection, &options).await;
@@ -156,7 +158,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             Some(event) = disk.recv() => agent.hear_of_disk(event).context("cannot start the journal's thread")?,
             () = agent.ignored.changed() => agent.ignore(),
             Some(fault) = mail_units.recv() => agent.problems.set(Kind::Units, fault),
-            Some(event) = agent.journal.recv() => agent.heed(event),
+            Some(event) = agent.journal.recv() => {
+                agent.heed(event);
+                // In a storm the next one is there already, and tokio would let the bus wait for a hundred of them.
+                yield_now().await;
+            }
             () = sleep(agent.keeper.until_next_end(Timestamp::now())) => {}
         }
     };

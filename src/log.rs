@@ -3,9 +3,10 @@
 //! Fields are sent as journald knows them (`BANJOUR_SOURCE` and so on); `units/banjour.catalog` explains each
 //! `MESSAGE_ID` to `journalctl -x`. Without journald's socket, lines go to standard error.
 
+mod journald;
+
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
@@ -14,6 +15,8 @@ use zbus::message::Header;
 use zbus::{Connection, fdo};
 
 use crate::polkit;
+use journald::Journald;
+pub use journald::Lines;
 
 /// The daemon's `SYSLOG_IDENTIFIER`.
 pub const IDENTIFIER: &str = "banjourd";
@@ -66,22 +69,12 @@ pub struct LogControl {
 
 /// Starts to log. To be called once.
 #[must_use]
-pub fn init() -> LogControl {
+pub fn init() -> (LogControl, Lines) {
     let (filter, level) = reload::Layer::new(LevelFilter::INFO);
     let registry = tracing_subscriber::registry().with(filter);
-    let target = if let Ok(journal) = tracing_journald::layer() {
-        let priorities = PriorityMappings {
-            info: Priority::Informational,
-            debug: Priority::Debug,
-            trace: Priority::Debug,
-            ..PriorityMappings::new()
-        };
-        let journal = journal
-            .with_field_prefix(None)
-            .with_syslog_identifier(IDENTIFIER.to_owned())
-            .with_priority_mappings(priorities);
-        registry.with(journal).init();
-        TARGET_JOURNAL
+    let (target, lines) = if let Ok((journald, lines)) = Journald::open(IDENTIFIER) {
+        registry.with(journald).init();
+        (TARGET_JOURNAL, lines)
     } else {
         registry
             .with(
@@ -90,9 +83,9 @@ pub fn init() -> LogControl {
                     .without_time(),
             )
             .init();
-        TARGET_CONSOLE
+        (TARGET_CONSOLE, Lines::none())
     };
-    LogControl { level, target }
+    (LogControl { level, target }, lines)
 }
 
 #[zbus::interface(name = "org.freedesktop.LogControl1", introspection_docs = false)]

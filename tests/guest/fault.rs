@@ -61,7 +61,15 @@ pub(crate) const JOURNAL: [Fault; 5] = [
     fault(
         "journald hung",
         Agent::Runs,
-        "systemctl kill --signal=STOP systemd-journald; sleep 2; systemctl kill --signal=CONT systemd-journald",
+        // With a full socket, besides.
+        "pid=$(systemctl show -P MainPID systemd-journald); trap \"kill -CONT $pid\" EXIT; kill -STOP $pid
+         python3 -c 'import socket
+log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+log.setblocking(False)
+try:
+    while True: log.sendto(b\"MESSAGE=x\\n\", \"/run/systemd/journal/socket\")
+except BlockingIOError: pass'
+         for verb in ban unban; do timeout 10 banjour $verb 203.0.113.200 || [ $? != 124 ]; done; sleep 1",
     ),
     Fault {
         journal: Journal::Vacuumed,
@@ -164,8 +172,10 @@ pub(crate) const DISK: [Fault; 2] = [
         "disk full",
         Agent::Counts,
         "head -c 1G /dev/zero >/var/lib/banjour/filler 2>/dev/null || true
-         until banjour status | grep -q 'cannot save state'; do sleep 0.1; done
-         sleep 1; rm -f /var/lib/banjour/filler",
+         told=no; for i in $(seq 100); do
+             if banjour status | grep -q 'cannot save state'; then told=yes; break; fi; sleep 0.1
+         done
+         sleep 1; rm -f /var/lib/banjour/filler; [ $told = yes ]",
     ),
     // It has nowhere to write to, and comes back to the same.
     fault(

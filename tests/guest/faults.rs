@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::before::{After, Before, Journal};
+use crate::before::{ANSWER, After, Before, Journal};
 use crate::client::Service::Imap;
 use crate::fault::{self, AGENT, Agent, BUS, DISK, FIREWALLD, Fault, HELPER, JOURNAL};
 use crate::host::{Guest, Undo, wait_for};
@@ -35,8 +35,6 @@ pub(crate) const OLDEST: &[crate::Case] = &[
 
 /// The attack goes on for so long before and after.
 const CALM: Duration = Duration::from_millis(500);
-/// An answer over the bus takes milliseconds; a loaded test machine may need longer.
-const ANSWER: Duration = Duration::from_secs(3);
 
 /// While attacks go on, so do these, each in a thread of its own, one after the other. Then all is in order.
 fn under_load(guest: &Guest, dice: &mut Dice, faults: &[&[Fault]]) -> Result<After> {

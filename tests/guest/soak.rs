@@ -35,7 +35,10 @@ fn soak(guest: &Guest) -> Result<()> {
     let mut dice = Dice::new(guest)?;
     let (start, mut settled) = (Instant::now(), None);
     for round in 1.. {
-        let after = mess(guest, &mut dice).with_context(|| format!("round {round}"))?;
+        let after = mess(guest, &mut dice)
+            .with_context(|| format!("round {round}"))
+            // Now, and not when other guests are done, too.
+            .inspect_err(|error| eprintln!("{guest}: {error:#}"))?;
         let elapsed = start.elapsed();
         eprintln!("{guest}: round {round}, {}s: {after}", elapsed.as_secs());
         // Twice as long: attempts, and then bans.

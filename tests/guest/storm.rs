@@ -42,10 +42,11 @@ fn two_hundred_thousand_lines_from_a_whole_botnet_count_once(guest: &Guest) -> R
     }
     pen.finish(&ledger)?;
     let written = start.elapsed();
-    let counted = before.wait_until_counted(guest, ledger.total())?;
+    let longest = before.wait_until_counted(guest, ledger.total())?;
+    let counted = start.elapsed();
     let after = before.expect_after(guest, &ledger, Journal::Whole)?;
     eprintln!(
-        "{guest}: {} lines of {} sources in {written:.1?}, counted {counted:.1?} later: {after}",
+        "{guest}: {} lines of {} sources in {written:.1?}, counted after {counted:.1?}, the longest answer in {longest:.1?}: {after}",
         ledger.lines,
         ledger.attempts.len()
     );
