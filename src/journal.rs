@@ -8,6 +8,7 @@ mod damage;
 mod entries;
 mod overlooked;
 mod own;
+mod stir;
 
 use std::io;
 use std::path::PathBuf;
@@ -151,11 +152,19 @@ fn read(
         return Ok(());
     }
     let mut alert_until = Instant::now();
+    // libsystemd has seen nothing of the files yet, whatever happens to them.
+    let (mut changes, mut changed) = (reader.entries.changes()?, true);
     while !events.is_closed() {
         let Some(batch) = reader.next_batch()? else {
-            let alert = Instant::now() < alert_until;
-            if reader.entries.wait(alert.then_some(ALERT_INTERVAL))? {
-                reader.entries.look_anew(start)?;
+            if changed {
+                changed = false;
+                if reader.entries.take_changes()? {
+                    reader.entries.look_anew(start)?;
+                }
+            } else {
+                let alert = Instant::now() < alert_until;
+                // Then, before anything else, once more what there is: what goes with these changes is read to its end.
+                changed = changes.wait(alert.then_some(ALERT_INTERVAL))?;
             }
             continue;
         };

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::unistd::{Uid, User};
@@ -15,6 +14,7 @@ use systemd::journal::{
 
 use super::damage::is_closed;
 use super::overlooked::{DROPPED, Lookout, Overlooked, is_read, parse};
+use super::stir::Stir;
 use super::{Position, Start};
 use crate::filter::{Entry, Filter, Filters, Finding, MAX_MESSAGE, Writer};
 use crate::jail::usec;
@@ -136,6 +136,11 @@ impl<'a> Entries<'a> {
         })
     }
 
+    /// What tells that something has happened to the files.
+    pub(super) fn changes(&self) -> Result<Stir, Error> {
+        Ok(Stir::new(self.journal.fd()?)?)
+    }
+
     /// Goes to the next entry and tells its time; `None` when there is none yet.
     ///
     /// # Errors
@@ -181,9 +186,9 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// Waits until something is written, or for a time. Returns whether something was, or files have come or gone.
-    pub(super) fn wait(&mut self, time: Option<Duration>) -> Result<bool, Error> {
-        let what = self.journal.wait(time)?;
+    /// Takes in what has happened. Returns whether something was written, or files have come or gone.
+    pub(super) fn take_changes(&mut self) -> Result<bool, Error> {
+        let what = self.journal.process()?;
         if matches!(what, JournalWaitResult::Invalidate) && is_closed(&self.place) {
             return Err(Error::Unreadable);
         }
@@ -318,12 +323,7 @@ impl Users {
         if self.0.len() >= MAX_USERS {
             self.0.clear();
         }
-        let look_up = || {
-            User::from_uid(Uid::from_raw(uid))
-                .ok()
-                .flatten()
-                .map(|user| user.name)
-        };
+        let look_up = || Some(User::from_uid(Uid::from_raw(uid)).ok()??.name);
         self.0.entry(uid).or_insert_with(look_up).as_deref()
     }
 }

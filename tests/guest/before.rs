@@ -16,7 +16,7 @@ use crate::load::{LIMIT, Ledger};
 /// How long the agent may need to be done with all that was written: it may have to be started, and firewalld, too.
 const DONE: Duration = Duration::from_secs(90);
 /// An answer over the bus takes milliseconds; a loaded test machine may need longer.
-pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 /// What counts twice does so by then.
 const MORE: Duration = Duration::from_secs(1);
 

@@ -76,8 +76,8 @@ except BlockingIOError: pass'
         ..fault(
             "journal vacuumed",
             Agent::Runs,
-            "for delay in DELAYS; do journalctl -q --rotate --vacuum-time=1s; sleep $delay
-             journalctl -q --rotate --vacuum-files=1; done",
+            "for delay in DELAYS; do for i in $(seq 4); do journalctl -q --rotate --vacuum-time=1s; done
+             sleep $delay; journalctl -q --rotate --vacuum-files=1; done",
         )
     },
 ];
