@@ -158,11 +158,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             Some(event) = disk.recv() => agent.hear_of_disk(event).context("cannot start the journal's thread")?,
             () = agent.ignored.changed() => agent.ignore(),
             Some(fault) = mail_units.recv() => agent.problems.set(Kind::Units, fault),
-            Some(event) = agent.journal.recv() => {
-                agent.heed(event);
-                // In a storm the next one is there already, and tokio would let the bus wait for a hundred of them.
-                yield_now().await;
-            }
+            Some(event) = agent.journal.recv() => agent.take_in(event).await,
             () = sleep(agent.keeper.until_next_end(Timestamp::now())) => {}
         }
     };
@@ -225,6 +221,13 @@ impl Agent {
     fn lose(&mut self, kind: Kind, text: String) {
         let over = after(Timestamp::now(), window(self.keeper.config()));
         self.problems.lose(kind, text, over);
+    }
+
+    /// Heeds the reader, and then lets others have a turn: in a storm its next word is there already, and tokio would have
+    /// the bus wait for a hundred of them.
+    async fn take_in(&mut self, event: Event) {
+        self.heed(event);
+        yield_now().await;
     }
 
     fn heed(&mut self, event: Event) {

@@ -153,18 +153,18 @@ fn read(
     }
     let mut alert_until = Instant::now();
     // libsystemd has seen nothing of the files yet, whatever happens to them.
-    let (mut changes, mut changed) = (reader.entries.changes()?, true);
+    let (mut stir, mut has_stirred) = (reader.entries.stir()?, true);
     while !events.is_closed() {
         let Some(batch) = reader.next_batch()? else {
-            if changed {
-                changed = false;
+            if has_stirred {
+                has_stirred = false;
                 if reader.entries.take_changes()? {
                     reader.entries.look_anew(start)?;
                 }
             } else {
                 let alert = Instant::now() < alert_until;
                 // Then, before anything else, once more what there is: what goes with these changes is read to its end.
-                changed = changes.wait(alert.then_some(ALERT_INTERVAL))?;
+                has_stirred = stir.wait(alert.then_some(ALERT_INTERVAL))?;
             }
             continue;
         };

@@ -137,7 +137,7 @@ impl<'a> Entries<'a> {
     }
 
     /// What tells that something has happened to the files.
-    pub(super) fn changes(&self) -> Result<Stir, Error> {
+    pub(super) fn stir(&self) -> Result<Stir, Error> {
         Ok(Stir::new(self.journal.fd()?)?)
     }
 

@@ -1,4 +1,4 @@
-//! Lines to journald, by its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL). A thread of its own sends them: a socket
+//! Lines to journald, by its native protocol (`systemd.io/JOURNAL_NATIVE_PROTOCOL`). A thread of its own sends them: a socket
 //! of journald's that is full, since journald hangs or has another's burst to take, would hold up the sender for as long.
 
 use std::fmt::{self, Write as _};

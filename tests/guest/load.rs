@@ -96,11 +96,11 @@ impl Crowd {
             let [_, _, high, low] = number.to_be_bytes().map(u16::from);
             let [_, upper, ..] = number.to_be_bytes().map(u16::from);
             let network = Ipv6Addr::new(0x2001, 0xdb8, 0xb000 | upper, high << 8 | low, 0, 0, 0, 7);
-            return (network.into(), n % 2 == 0);
+            return (network.into(), n.is_multiple_of(2));
         }
         // 10.64.0.0/10 and on: sixteen of them.
         let address = Ipv4Addr::from(0x0a40_0000 + number);
-        (address.into(), n % 2 == 0)
+        (address.into(), n.is_multiple_of(2))
     }
 
     /// One more attempt of one of those who have come and not gone yet, in a line or two. The careful ones stop in time.
@@ -132,25 +132,25 @@ impl Ledger {
     fn attempt(&mut self, source: IpAddr, dice: &mut Dice) -> String {
         *self.attempts.entry(source).or_default() += 1;
         self.lines += 1;
-        let mut lines = String::new();
-        // Now and then a back has its word, before the front.
-        if dice.roll(4) == 0 {
-            self.lines += 1;
-            lines += &format!(
-                "pam_unix(dovecot:auth): authentication failure; logname= uid=0 euid=0 tty=dovecot ruser=bob rhost={source}  user=bob\n"
-            );
+        let front = format!(
+            "imap-login: Disconnected: Connection closed (auth failed, 1 attempts in 2 secs): user=<bob>, method=PLAIN, \
+             rip={source}, lip={}, session=<{:016x}>\n",
+            if source.is_ipv4() {
+                "192.0.2.2"
+            } else {
+                "2001:db8:1::2"
+            },
+            self.lines
+        );
+        if dice.roll(4) > 0 {
+            return front;
         }
-        lines
-            + &format!(
-                "imap-login: Disconnected: Connection closed (auth failed, 1 attempts in 2 secs): user=<bob>, method=PLAIN, \
-                 rip={source}, lip={}, session=<{:016x}>\n",
-                if source.is_ipv4() {
-                    "192.0.2.2"
-                } else {
-                    "2001:db8:1::2"
-                },
-                self.lines
-            )
+        // Now and then a back has its word before.
+        self.lines += 1;
+        let back = format!(
+            "pam_unix(dovecot:auth): authentication failure; logname= uid=0 euid=0 tty=dovecot ruser=bob rhost={source}  user=bob\n"
+        );
+        back + &front
     }
 }
 
