@@ -71,13 +71,14 @@ try:
 except BlockingIOError: pass'
          for verb in ban unban; do timeout 10 banjour $verb 203.0.113.200 || [ $? != 124 ]; done; sleep 1",
     ),
+    // A file that comes and goes in the twinkling of an eye, nobody can read.
     Fault {
         journal: Journal::Vacuumed,
         ..fault(
             "journal vacuumed",
             Agent::Runs,
-            "for delay in DELAYS; do for i in $(seq 4); do journalctl -q --rotate --vacuum-time=1s; done
-             sleep $delay; journalctl -q --rotate --vacuum-files=1; done",
+            "for delay in DELAYS; do journalctl -q --rotate --vacuum-time=1s; sleep 0.5; sleep $delay
+             journalctl -q --rotate --vacuum-files=1; sleep 0.5; done",
         )
     },
 ];
