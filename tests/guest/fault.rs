@@ -173,7 +173,7 @@ pub(crate) const DISK: [Fault; 2] = [
         "disk full",
         Agent::Counts,
         "head -c 1G /dev/zero >/var/lib/banjour/filler 2>/dev/null || true
-         told=no; for i in $(seq 100); do
+         told=no; for i in $(seq 50); do
              if banjour status | grep -q 'cannot save state'; then told=yes; break; fi; sleep 0.1
          done
          sleep 1; rm -f /var/lib/banjour/filler; [ $told = yes ]",
@@ -190,7 +190,7 @@ pub(crate) const DISK: [Fault; 2] = [
 ];
 
 /// How long a fault may take, in seconds, and how timeout(1) says that it took longer.
-const TIME: &str = "60";
+const TIME: &str = "120";
 const HANGS: i32 = 124;
 
 /// How many random times there are, and how long each is at the most, in ms.
