@@ -163,8 +163,11 @@ fn read(
                 }
             } else {
                 let alert = Instant::now() < alert_until;
-                // Then, before anything else, once more what there is: what goes with these changes is read to its end.
                 has_stirred = stir.wait(alert.then_some(ALERT_INTERVAL))?;
+                if has_stirred {
+                    // What goes with these changes is read to its end before, and by one who has just come.
+                    reader.entries.look_anew(start)?;
+                }
             }
             continue;
         };
