@@ -156,12 +156,12 @@ pub(crate) fn ready_for_all(guest: &Guest) -> Result<[Undo<'_>; 2]> {
     Ok([impatient(guest)?, small_disk(guest)?])
 }
 
-/// systemd's patience with the agent is 30 s, which is long for a test.
+/// systemd's patience with the agent is 30 s, and 90 s while it starts, which is long for a test.
 fn impatient(guest: &Guest) -> Result<Undo<'_>> {
     let drop_in = "/run/systemd/system/banjour.service.d/watchdog.conf";
     let restart = "systemctl daemon-reload; systemctl restart banjour";
     let undo = guest.undo(format!("rm {drop_in}; {restart}"));
-    guest.write(drop_in, "[Service]\nWatchdogSec=3s\n")?;
+    guest.write(drop_in, "[Service]\nWatchdogSec=3s\nTimeoutStartSec=10s\n")?;
     guest.sh(restart)?;
     Ok(undo)
 }
