@@ -8,12 +8,14 @@
 # make soak       everything that can go wrong on a mail server, in any order, under attack, for a long time:
 #                 SOAK=30m; SEED=N does again what was done with that seed
 # make check      formatting, lints, documentation
+# make fuzz       ten million cases of each fuzz target, or CASES=; wants a nightly Rust
 #
 # build, deb, rpm, demo, test and soak install the Debian packages and tools that they need, and say so; INSTALL_DEPS=no refuses that.
 
 DESTDIR =
 PREFIX = /usr
 INSTALL_DEPS = yes
+CASES = 10000000
 # Installing makes firewalld reload once, if it doesn't know banjour's ipsets yet; "no" leaves that to you.
 FIREWALLD_RELOAD = yes
 # How long to soak.
@@ -77,7 +79,7 @@ define files
 endef
 export files
 
-.PHONY: build install uninstall live deb rpm demo test soak check
+.PHONY: build install uninstall live deb rpm demo test soak fuzz check
 
 build:
 	@tests/setup build
@@ -174,3 +176,8 @@ check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --locked --no-deps
+
+fuzz:
+	@tests/setup build
+	@tests/setup fuzz
+	@set -e; for target in evidence configuration requests; do tests/fuzz/run $$target $(CASES); done

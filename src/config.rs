@@ -6,6 +6,8 @@
 
 mod files;
 mod fragment;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod value;
 
 pub use files::places;
@@ -28,6 +30,7 @@ use crate::history::{Crowd, Growth};
 use crate::ignore;
 use crate::jail::Rule;
 use crate::source::Prefixes;
+use files::File;
 use fragment::{Fragment, Merged, Shared};
 use value::{Mode, Name};
 
@@ -133,7 +136,7 @@ impl Config {
     /// At the first file, value or filter that can't be used.
     pub fn load(root: &Path) -> Result<Self, Error> {
         let now = Timestamp::now();
-        Self::from_files(root, files::settings(root)?, now)
+        Self::checked(files::settings(root)?, &files::filters(root)?, now)
     }
 
     /// Reads one file, to try it, in the place of the host's settings.
@@ -146,7 +149,8 @@ impl Config {
             path: path.to_owned(),
             error,
         })?;
-        Self::from_files(root, vec![(path.to_owned(), text)], now)
+        let settings = vec![(path.to_owned(), text)];
+        Self::checked(settings, &files::filters(root)?, now)
     }
 
     /// Compiles the filters of these names, or all that there are.
@@ -169,9 +173,10 @@ impl Config {
             .collect()
     }
 
-    fn from_files(
-        root: &Path,
-        files: Vec<(PathBuf, String)>,
+    /// Settings of these files, with these filters by name.
+    fn checked(
+        files: Vec<File>,
+        available: &BTreeMap<String, File>,
         read_at: Timestamp,
     ) -> Result<Self, Error> {
         let mut shared = Shared::default();
@@ -185,7 +190,6 @@ impl Config {
             }
         }
 
-        let available = files::filters(root)?;
         let mut jails = BTreeMap::new();
         let mut filters = Filters::new();
         for (Name(name), Merged { jail, filters_from }) in merged {
@@ -241,17 +245,16 @@ impl Config {
 }
 
 fn parse(path: &Path, text: &str) -> Result<Fragment, Error> {
-    let at = |span: Option<std::ops::Range<usize>>, message| Error::Content {
+    let at = |span: Option<std::ops::Range<usize>>, message: &str| Error::Content {
         path: path.to_owned(),
         line: span.map_or(1, |span| line_of(text, span.start)),
-        message,
+        message: in_one_line(message),
     };
-    let document =
-        toml::Deserializer::parse(text).map_err(|e| at(e.span(), e.message().to_owned()))?;
+    let document = toml::Deserializer::parse(text).map_err(|e| at(e.span(), e.message()))?;
     serde_path_to_error::deserialize(document).map_err(|e| {
         let key = e.path().to_string();
         let e = e.into_inner();
-        at(e.span(), format!("{key}: {}", e.message()))
+        at(e.span(), &format!("{key}: {}", e.message()))
     })
 }
 
@@ -264,13 +267,26 @@ fn compile(name: &str, path: &Path, text: &str) -> Result<Filter, Error> {
         filter::Error::Toml(error) => Error::Content {
             path: path.to_owned(),
             line: error.span().map_or(1, |span| line_of(text, span.start)),
-            message: error.message().to_owned(),
+            message: in_one_line(error.message()),
         },
         error => Error::Filter {
             path: path.to_owned(),
-            error: error.to_string(),
+            error: in_one_line(&error.to_string()),
         },
     })
+}
+
+/// A key in quotation marks may have any character in it, and is repeated.
+fn in_one_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len());
+    for c in message.chars() {
+        if c.is_control() {
+            line.extend(c.escape_debug());
+        } else {
+            line.push(c);
+        }
+    }
+    line
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -8,6 +8,8 @@ mod damage;
 mod entries;
 mod overlooked;
 mod own;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod stir;
 
 use std::io;

@@ -9,6 +9,8 @@
 mod iptables;
 mod nftables;
 mod program;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod sockets;
 mod source;
 
@@ -257,6 +259,14 @@ impl Backend {
             Self::Iptables => iptables::clear().await,
         }
     }
+}
+
+/// Whatever the kernel has counted, or somebody else has put there.
+fn sum(traffic: impl IntoIterator<Item = Traffic>) -> Traffic {
+    let traffic = traffic.into_iter();
+    traffic.fold((0, 0), |(packets, bytes), (more, longer): Traffic| {
+        (packets.saturating_add(more), bytes.saturating_add(longer))
+    })
 }
 
 impl From<io::Error> for Error {

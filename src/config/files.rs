@@ -11,7 +11,8 @@ use crate::filter;
 
 const DIRECTORIES: [&str; 3] = ["etc/banjour", "run/banjour", "usr/lib/banjour"];
 
-type File = (PathBuf, String);
+/// Where it is, and what it says.
+pub(super) type File = (PathBuf, String);
 
 /// All files and directories that configuration may come from, below `root`; those that are there.
 #[must_use]

@@ -169,6 +169,9 @@ fn an_error_is_one_line_with_file_key_value_and_what_is_allowed() {
     let start =
         "etc/banjour/banjour.toml:2: ignor: unknown field `ignor`, expected one of `ignore`, ";
     assert!(unknown.starts_with(start), "{unknown}");
+    let broken = load(&[("etc/banjour/banjour.toml", "\"a\\nb\" = 1")]).unwrap_err();
+    let start = "etc/banjour/banjour.toml:1: a\\nb: unknown field `a\\nb`, expected one of ";
+    assert!(broken.starts_with(start), "{broken}");
     let name = load(&[("etc/banjour/banjour.toml", "[jail.\"a b\"]\nattempts = 1")]).unwrap_err();
     assert!(name.contains("\"a b\" is not a jail's name"), "{name}");
 }

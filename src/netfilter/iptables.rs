@@ -104,6 +104,13 @@ pub(super) async fn replace(rules: Rules, sources: &[Timed]) -> Result<String, E
 }
 
 pub(super) async fn apply(removed: &[IpNet], added: &[Timed]) -> Result<(), Error> {
+    // What is there already gets its time, and what is gone already is no error.
+    ipset(&["-exist", "restore"], change(removed, added)).await?;
+    Ok(())
+}
+
+/// Some sources out, and then others in.
+fn change(removed: &[IpNet], added: &[Timed]) -> String {
     let mut script = String::new();
     for net in removed {
         let _ = writeln!(script, "del {} {net}", Family::of(*net).set);
@@ -112,8 +119,7 @@ pub(super) async fn apply(removed: &[IpNet], added: &[Timed]) -> Result<(), Erro
         let (set, seconds) = (Family::of(*net).set, seconds(*time));
         let _ = writeln!(script, "add {set} {net} timeout {seconds}");
     }
-    // What is there already gets its time, and what is gone already is no error.
-    ipset(&["-exist", "restore"], script).await.map(drop)
+    script
 }
 
 pub(super) async fn list() -> Result<Held, Error> {
@@ -139,9 +145,8 @@ pub(super) async fn list() -> Result<Held, Error> {
 }
 
 pub(super) async fn dropped() -> Result<Traffic, Error> {
-    let add = |(packets, bytes), (more, longer)| (packets + more, bytes + longer);
     let tables = state().await?.tables.into_iter();
-    Ok(tables.map(|(_, table)| table.dropped).fold((0, 0), add))
+    Ok(super::sum(tables.map(|(_, table)| table.dropped)))
 }
 
 pub(super) async fn clear() -> Result<(), Error> {
@@ -285,12 +290,12 @@ impl Table {
     fn read(text: &str) -> Self {
         let mut table = Self::default();
         for line in text.lines() {
-            let (rule, (packets, bytes)) = counted(line).unwrap_or((line.to_owned(), (0, 0)));
+            let (rule, traffic) = counted(line).unwrap_or((line.to_owned(), (0, 0)));
+            let jumps = |end| rule.starts_with("-A ") && rule.ends_with(end);
             if rule.starts_with("-A banjour ") || rule == "-N banjour" {
                 table.chain.push(rule);
-                table.dropped.0 += packets;
-                table.dropped.1 += bytes;
-            } else if rule.ends_with(" -j banjour") || rule.ends_with(" -g banjour") {
+                table.dropped = super::sum([table.dropped, traffic]);
+            } else if jumps(" -j banjour") || jumps(" -g banjour") {
                 table.jumps.push(rule);
             }
         }
@@ -387,5 +392,7 @@ fn lacks(why: &str) -> bool {
     LACKING.iter().any(|lacking| why.contains(lacking))
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod properties;
 #[cfg(test)]
 mod tests;

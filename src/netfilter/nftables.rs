@@ -74,23 +74,14 @@ const fn set(name: &'static str, ipv6: bool, prefix: Option<u8>, key: &'static s
 pub(super) async fn replace(rules: Rules, sources: &[Timed]) -> Result<String, Error> {
     // What was dropped goes on being counted.
     let counters = counters().await.unwrap_or_default();
-    let mut script = NO_TABLE.to_owned();
-    script += &table(rules, &counters);
-    elements(&mut script, "add", sources);
-    nft(&["-f", "-"], script).await?;
+    nft(&["-f", "-"], anew(rules, &counters, sources)).await?;
     let shown = shown().await.unwrap_or_default();
     let whole = rules_in(&shown) == SETS.len() + 1 + refusals(rules).len();
     Ok(if whole { shown } else { CHANGED.to_owned() })
 }
 
 pub(super) async fn apply(removed: &[IpNet], added: &[Timed]) -> Result<(), Error> {
-    let removed: Vec<Timed> = removed.iter().map(|net| (*net, Duration::ZERO)).collect();
-    let mut script = String::new();
-    // To delete what is not there is an error, unless it has been added just before.
-    elements(&mut script, "add", &removed);
-    elements(&mut script, "delete", &removed);
-    elements(&mut script, "add", added);
-    nft(&["-f", "-"], script).await.map(drop)
+    nft(&["-f", "-"], change(removed, added)).await.map(drop)
 }
 
 pub(super) async fn list() -> Result<Held, Error> {
@@ -98,7 +89,50 @@ pub(super) async fn list() -> Result<Held, Error> {
         return Ok(Held::default());
     }
     let rules = shown().await?;
-    let listing: Listing = json(&["list", "table", "inet", "banjour"]).await?;
+    Ok(held(
+        rules,
+        json(&["list", "table", "inet", "banjour"]).await?,
+    ))
+}
+
+pub(super) async fn dropped() -> Result<Traffic, Error> {
+    Ok(super::sum(counters().await?.into_values()))
+}
+
+pub(super) async fn clear() -> Result<(), Error> {
+    nft(&["-f", "-"], NO_TABLE.to_owned()).await.map(drop)
+}
+
+pub(super) fn watch() -> Result<OwnedFd, Error> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let protocol = SockProtocol::NetlinkNetFilter;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol);
+    let socket = socket.map_err(std::io::Error::from)?;
+    let address = NetlinkAddr::new(0, CHANGES);
+    bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &address).map_err(std::io::Error::from)?;
+    Ok(socket)
+}
+
+/// These sources in the place of all that there is.
+fn anew(rules: Rules, counters: &BTreeMap<String, Traffic>, sources: &[Timed]) -> String {
+    let mut script = NO_TABLE.to_owned();
+    script += &table(rules, counters);
+    elements(&mut script, "add", sources);
+    script
+}
+
+/// Some sources out, and then others in.
+fn change(removed: &[IpNet], added: &[Timed]) -> String {
+    let removed: Vec<Timed> = removed.iter().map(|net| (*net, Duration::ZERO)).collect();
+    let mut script = String::new();
+    // To delete what is not there is an error, unless it has been added just before.
+    elements(&mut script, "add", &removed);
+    elements(&mut script, "delete", &removed);
+    elements(&mut script, "add", added);
+    script
+}
+
+fn held(rules: String, listing: Listing) -> Held {
     let mut held = Held {
         rules,
         sources: BTreeMap::new(),
@@ -114,26 +148,7 @@ pub(super) async fn list() -> Result<Held, Error> {
             }
         }
     }
-    Ok(held)
-}
-
-pub(super) async fn dropped() -> Result<Traffic, Error> {
-    let add = |(packets, bytes), (more, longer)| (packets + more, bytes + longer);
-    Ok(counters().await?.into_values().fold((0, 0), add))
-}
-
-pub(super) async fn clear() -> Result<(), Error> {
-    nft(&["-f", "-"], NO_TABLE.to_owned()).await.map(drop)
-}
-
-pub(super) fn watch() -> Result<OwnedFd, Error> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let protocol = SockProtocol::NetlinkNetFilter;
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol);
-    let socket = socket.map_err(std::io::Error::from)?;
-    let address = NetlinkAddr::new(0, CHANGES);
-    bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &address).map_err(std::io::Error::from)?;
-    Ok(socket)
+    held
 }
 
 /// The table without any source.
@@ -316,14 +331,16 @@ struct Counter {
 }
 
 async fn counters() -> Result<BTreeMap<String, Traffic>, Error> {
-    let listing: Listing = json(&["list", "counters", "table", "inet", "banjour"]).await?;
-    let counters = listing
-        .nftables
-        .into_iter()
-        .filter_map(|object| object.counter);
-    Ok(counters
+    let listing = json(&["list", "counters", "table", "inet", "banjour"]).await?;
+    Ok(counted(listing))
+}
+
+fn counted(listing: Listing) -> BTreeMap<String, Traffic> {
+    let objects = listing.nftables.into_iter();
+    let counters = objects.filter_map(|object| object.counter);
+    counters
         .map(|counter| (counter.name, (counter.packets, counter.bytes)))
-        .collect())
+        .collect()
 }
 
 async fn exists() -> Result<bool, Error> {
@@ -337,9 +354,13 @@ async fn shown() -> Result<String, Error> {
     nft(&list, String::new()).await
 }
 
-async fn json<T: for<'de> Deserialize<'de>>(arguments: &[&str]) -> Result<T, Error> {
+async fn json(arguments: &[&str]) -> Result<Listing, Error> {
     let text = nft(&[&["--json"], arguments].concat(), String::new()).await?;
-    serde_json::from_str(&text)
+    listing(&text)
+}
+
+fn listing(text: &str) -> Result<Listing, Error> {
+    serde_json::from_str(text)
         .map_err(|e| Error::Failed(format!("{NFT} prints what is not understood: {e}")))
 }
 
@@ -347,45 +368,7 @@ async fn nft(arguments: &[&str], input: String) -> Result<String, Error> {
     program::run(NFT, arguments, input).await
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod properties;
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_in_numbers_of_seven_digits() {
-        let net = "2001:db8::/64".parse().unwrap();
-        let mut script = String::new();
-        elements(
-            &mut script,
-            "add",
-            &[(net, Duration::from_millis(2_073_600_250))],
-        );
-        let line = "add element inet banjour ipv6-64 { 2001:db8:: timeout 2073600s250ms, }\n";
-        assert_eq!(script, line);
-    }
-
-    #[test]
-    fn rules_are_counted_in_all_chains_and_nowhere_else() {
-        let shown = "table inet banjour {
-\tset ipv4-32 {
-\t\ttype ipv4_addr
-\t\tflags timeout
-\t}
-
-\tchain refuse {
-\t\tmeta l4proto tcp reject with tcp reset
-\t\treject with icmpx admin-prohibited
-\t}
-
-\tchain banned {
-\t}
-
-\tchain prerouting {
-\t\ttype filter hook prerouting priority raw - 10; policy accept;
-\t\tfib daddr type local jump banned
-\t}
-}
-";
-        assert_eq!(rules_in(shown), 3);
-    }
-}
+mod tests;

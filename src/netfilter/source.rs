@@ -2,10 +2,10 @@
 //! named in the answer.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use nix::ifaddrs::getifaddrs;
 
 use super::{Error, MAX_SOURCES};
@@ -19,6 +19,9 @@ pub(super) type Refused = (String, String);
 /// The shortest prefixes that are taken: no provider's network is larger, and a slip of the pen is.
 const MIN_PREFIX_IPV4: u8 = 8;
 const MIN_PREFIX_IPV6: u8 = 16;
+
+/// IPv4, written as IPv6.
+const MAPPED: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
 
 /// Backends count in seconds, and 0 is for ever to them.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -35,8 +38,16 @@ pub(super) fn untimed(named: Vec<String>) -> Result<(Vec<IpNet>, Vec<Refused>), 
 /// The same, with times (µs since the epoch) made into how long that is from now. A source whose time is over is in
 /// neither.
 pub(super) fn timed(named: Vec<(String, u64)>) -> Result<(Vec<Timed>, Vec<Refused>), Error> {
-    let now = now();
-    let (sources, refused) = check(named, &own_addresses()?)?;
+    timed_from(named, &own_addresses()?, now())
+}
+
+/// The same on a host with these addresses, at a time since the epoch.
+pub(super) fn timed_from(
+    named: Vec<(String, u64)>,
+    own: &[IpAddr],
+    now: Duration,
+) -> Result<(Vec<Timed>, Vec<Refused>), Error> {
+    let (sources, refused) = check(named, own)?;
     let left = |until: u64| Duration::from_micros(until).checked_sub(now);
     let timed = sources
         .into_iter()
@@ -56,7 +67,7 @@ pub(super) fn until(sources: BTreeMap<IpNet, Duration>) -> Vec<(String, u64)> {
 }
 
 /// Each source once; of several times for one, the last.
-fn check<T>(
+pub(super) fn check<T>(
     named: Vec<(String, T)>,
     own: &[IpAddr],
 ) -> Result<(BTreeMap<IpNet, T>, Vec<Refused>), Error> {
@@ -89,7 +100,7 @@ fn source(text: &str, own: &[IpAddr]) -> Result<IpNet, &'static str> {
     let net = net.trunc();
     if net.prefix_len() < shortest {
         Err("is too large a network")
-    } else if matches!(net, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some()) {
+    } else if matches!(net, IpNet::V6(v6) if MAPPED.contains(&v6) || v6.contains(&MAPPED)) {
         Err("is a network of IPv4, to be written as one")
     } else if net.addr().is_loopback() || net.addr().is_unspecified() || net.addr().is_multicast() {
         Err("is nobody out there")
