@@ -6,9 +6,8 @@ use arbitrary::{Result, Unstructured};
 use super::*;
 use crate::filter::{Entry, Writer};
 
-/// A filter that is quickly compiled, in the place of all that there are.
-const FILTER: &str = "description = \"x\"\nunits = [\"x.service\"]\nusers = [\"x\"]\n[[pattern]]\nname = \"x\"\n\
-                      kind = \"front\"\nregex = '^(?<address>[0-9.]+)$'\n";
+/// A filter that costs nothing to compile, in the place of all that there are.
+const FILTER: &str = "description = \"x\"\nunits = []\nusers = []\npattern = []\n";
 
 /// What regular expressions are made of, and what may make one large.
 const REGEX: [&str; 42] = [
