@@ -80,6 +80,8 @@ fn rules_are_read_without_what_is_somebody_elses() {
     assert_eq!(table.dropped, (9, 756));
     let empty = "-P INPUT ACCEPT -c 0 0\n-P FORWARD ACCEPT -c 0 0\n-P OUTPUT ACCEPT -c 0 0\n";
     assert_eq!(Table::read(empty), Table::default());
+    // What is no rule is not told to iptables-restore as one.
+    assert_eq!(Table::read("-P x -c 1 2 -j banjour"), Table::default());
 }
 
 #[test]
