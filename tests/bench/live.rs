@@ -1,0 +1,128 @@
+//! Lines as fast as journald takes them, while the agent counts and bans; and the agent without journald in its way, with a
+//! journal that it has not read yet.
+
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::figures::{per_second, time};
+use crate::host::{Guest, wait_for};
+use crate::idle::settled;
+use crate::inside::FAILING;
+use crate::journal::{MILLION, OF_MAIL};
+use crate::kernel::Firewall;
+use crate::load;
+use crate::start::begin_anew;
+use crate::table::Table;
+use crate::tool::Tool;
+
+/// So many lines, for some seconds of journald's work.
+const LINES: u64 = 300_000;
+/// Each run has sources of its own.
+const SOURCES: u64 = LINES / FAILING / 3;
+/// Far more than an agent needs that keeps up.
+const LIMIT: Duration = Duration::from_secs(180);
+
+pub(crate) fn rows(table: &mut Table) -> Result<()> {
+    let guest = Tool::Banjour.boot(Firewall::Nftables)?;
+    guest.sh("systemctl stop banjour")?;
+    let (alone, _) = flood(&guest, 0)?;
+    guest.sh("systemctl start banjour")?;
+    guest.wait_until_up(0)?;
+    settled(&guest, Tool::Banjour, LIMIT)?;
+    let before = counted(&guest)?;
+    let in_force = guest.property("InForce")?.as_u64().context("no number")?;
+    let (taken, end) = flood(&guest, SOURCES)?;
+    let wanted = before + LINES / FAILING;
+    wait_for("all failures to be counted", LIMIT, || {
+        Ok(counted(&guest)? >= wanted)
+    })?;
+    let behind = SystemTime::now().duration_since(end).unwrap_or_default();
+    wait_for("all bans to be in force", LIMIT, || {
+        Ok(guest.property("InForce")?.as_u64() >= Some(in_force + SOURCES))
+    })?;
+    let banned = SystemTime::now().duration_since(end).unwrap_or_default();
+    // Nothing is counted twice, nor later.
+    thread::sleep(Duration::from_secs(1));
+    let counted = counted(&guest)? - before;
+    ensure!(
+        counted == LINES / FAILING,
+        "{counted} failures were counted, there were {}",
+        LINES / FAILING
+    );
+    table.row(
+        format!(
+            "live: lines of mail units while counting and banning ({LINES} lines, {} failures, {SOURCES} bans)",
+            LINES / FAILING
+        ),
+        "100,000/s or journald's own limit, none lost",
+    );
+    table.put(
+        Tool::Banjour,
+        format!(
+            "{}, none lost; all counted {} behind the last line, all bans in force {} behind it",
+            per_second(LINES, taken),
+            time(behind),
+            time(banned)
+        ),
+    );
+    table.compare(format!(
+        "journald without a reader takes {}",
+        per_second(LINES, alone)
+    ));
+    catch_up(table, &guest)
+}
+
+/// Writes all lines; how long that took, and when it was done.
+fn flood(guest: &Guest, first: u64) -> Result<(Duration, SystemTime)> {
+    let said = load::as_dovecot(guest, "flood", &[LINES.to_string(), first.to_string()])?;
+    let mut words = said.split_whitespace();
+    let mut next = || -> Result<Duration> {
+        let word = words.next().context("no figure")?;
+        Ok(Duration::from_micros(word.parse()?))
+    };
+    let (taken, end) = (next()?, next()?);
+    Ok((taken, SystemTime::UNIX_EPOCH + end))
+}
+
+/// How many failures the agent has counted in all.
+fn counted(guest: &Guest) -> Result<u64> {
+    let status: Value = serde_json::from_str(&guest.sh("banjour status --json")?)?;
+    let jails = status["jails"].as_array().context("no jails")?;
+    let jail = jails.iter().find(|jail| jail["name"] == "dovecot");
+    jail.context("no jail")?["total_failed"]
+        .as_u64()
+        .context("no number")
+}
+
+/// An agent without a state finds a million entries of the last hours.
+fn catch_up(table: &mut Table, guest: &Guest) -> Result<()> {
+    guest.sh("systemctl stop banjour; rm -f /var/log/journal/*/system@*.journal")?;
+    guest.write(
+        "/etc/banjour/banjour.toml.d/90-day.toml",
+        "[jail.dovecot]\nwindow = \"24h\"\n[jail.postfix-sasl]\nwindow = \"24h\"\n",
+    )?;
+    MILLION.put_into(guest)?;
+    begin_anew(guest)?;
+    guest.sh("systemctl start banjour")?;
+    let (cpu, _) = settled(guest, Tool::Banjour, LIMIT)?;
+    table.row(
+        format!(
+            "the agent reads a journal of {} entries, {OF_MAIL} of mail units, that it finds at the start",
+            MILLION.entries()
+        ),
+        "",
+    );
+    table.put(
+        Tool::Banjour,
+        format!(
+            "{} of CPU, its start and {} bans included: {} of mail units",
+            time(cpu),
+            guest.property("InForce")?,
+            per_second(OF_MAIL, cpu)
+        ),
+    );
+    Ok(())
+}

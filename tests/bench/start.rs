@@ -1,0 +1,77 @@
+//! From `systemctl start` to READY, with a week of journal behind the agent.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::figures::{Spread, time};
+use crate::host::Guest;
+use crate::idle::settled;
+use crate::journal::WEEK;
+use crate::kernel::Firewall;
+use crate::table::Table;
+use crate::tool::Tool;
+
+const RUNS: usize = 15;
+const LIMIT: Duration = Duration::from_secs(180);
+
+pub(crate) fn rows(table: &mut Table) -> Result<()> {
+    let guest = Tool::Banjour.boot(Firewall::Nftables)?;
+    guest.sh("systemctl stop banjour")?;
+    WEEK.put_into(&guest)?;
+    let (mut first, mut read) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        begin_anew(&guest)?;
+        let begin = Instant::now();
+        guest.sh("systemctl start banjour")?;
+        first.push(Some(begin.elapsed()));
+        let (_, done) = settled(&guest, Tool::Banjour, LIMIT)?;
+        read.push(done - begin);
+        guest.sh("systemctl stop banjour")?;
+    }
+    let mut again = Vec::new();
+    for _ in 0..RUNS {
+        let begin = Instant::now();
+        guest.sh("systemctl start banjour")?;
+        again.push(Some(begin.elapsed()));
+        guest.sh("systemctl stop banjour")?;
+    }
+    table.row(
+        format!(
+            "start to READY with a week of journal behind it ({} entries)",
+            WEEK.entries()
+        ),
+        "1 s",
+    );
+    table.put(
+        Tool::Banjour,
+        format!(
+            "{}; at a first start {}, at rest after {}",
+            Spread::of(again).show(LIMIT),
+            Spread::of(first).show(LIMIT),
+            time(crate::figures::median(read))
+        ),
+    );
+    // What a start costs without any journal: the same command, a service that is ready at once.
+    let mut nothing = Vec::new();
+    for _ in 0..RUNS {
+        let begin = Instant::now();
+        guest.sh("systemd-run --quiet --wait --collect true")?;
+        nothing.push(Some(begin.elapsed()));
+    }
+    table.compare(format!(
+        "a service that does nothing: {}",
+        Spread::of(nothing).show(LIMIT)
+    ));
+    Ok(())
+}
+
+/// The agent has never run here: no state, nobody banned.
+pub(crate) fn begin_anew(guest: &Guest) -> Result<()> {
+    guest
+        .sh("systemctl stop banjour
+             rm -f /var/lib/banjour/banjour.db*
+             /usr/libexec/banjour/banjour-netfilter clear
+             systemctl reset-failed banjour 2>/dev/null || true")
+        .map(drop)
+}
