@@ -46,20 +46,26 @@ pub(crate) fn rows(table: &mut Table) -> Result<()> {
         Tool::Banjour,
         format!("median {} ({})", time(times[RUNS / 2]), shown.join(", ")),
     );
-    let guest = Tool::Fail2ban.boot(Firewall::Nftables)?;
-    table.put(Tool::Fail2ban, restored(&guest, Tool::Fail2ban, FAIL2BAN)?);
-    drop(guest);
-    let guest = Tool::Sshguard.boot(Firewall::Nftables)?;
-    table.put(Tool::Sshguard, restored(&guest, Tool::Sshguard, SSHGUARD)?);
-    drop(guest);
-    let guest = Tool::Crowdsec.boot(Firewall::Nftables)?;
-    table.put(Tool::Crowdsec, restored(&guest, Tool::Crowdsec, CROWDSEC)?);
+    let mut theirs = Vec::new();
+    for (tool, save) in [
+        (Tool::Fail2ban, FAIL2BAN),
+        (Tool::Sshguard, SSHGUARD),
+        (Tool::Crowdsec, CROWDSEC),
+    ] {
+        table.measure(tool, || {
+            let guest = tool.boot(Firewall::Nftables)?;
+            let (shown, whole) = restored(&guest, tool, save)?;
+            if whole {
+                theirs.push((tool, Usage::of(&guest, tool)?.anonymous));
+            }
+            Ok(shown)
+        });
+    }
     table.row(format!("anonymous memory with {BANS} bans"), "40 MB");
     table.put(Tool::Banjour, megabytes(memory));
-    table.put(
-        Tool::Crowdsec,
-        megabytes(Usage::of(&guest, Tool::Crowdsec)?.anonymous),
-    );
+    for (tool, memory) in theirs {
+        table.put(tool, megabytes(memory));
+    }
     Ok(())
 }
 
@@ -78,8 +84,8 @@ fn save(guest: &Guest) -> Result<()> {
     Ok(())
 }
 
-/// Starts another one that has as many saved; how many are in force in the end, or when its time is up.
-fn restored(guest: &Guest, tool: Tool, save: &str) -> Result<String> {
+/// Starts another one that has as many saved: how many are in force in the end, or when its time is up, and whether all are.
+fn restored(guest: &Guest, tool: Tool, save: &str) -> Result<(String, bool)> {
     let stop = format!("systemctl stop {}", tool.units().join(" "));
     let start = format!("systemctl start {}", tool.units().join(" "));
     guest.sh(&format!("{stop}\n{save}\n{stop}"))?;
@@ -98,19 +104,16 @@ fn restored(guest: &Guest, tool: Tool, save: &str) -> Result<String> {
     }
     let took = begin.elapsed();
     if there >= BANS {
-        return Ok(time(took));
+        return Ok((time(took), true));
     }
-    Ok(format!(
-        "{there} in {}: {}",
-        time(took),
-        per_second(there, took)
-    ))
+    let shown = format!("{there} in {}: {}", time(took), per_second(there, took));
+    Ok((shown, false))
 }
 
 /// fail2ban puts in force what its database has of the last day.
 const FAIL2BAN: &str = "
     systemctl start fail2ban
-    fail2ban-client --ping >/dev/null
+    until fail2ban-client ping >/dev/null 2>&1; do sleep 0.1; done
     systemctl stop fail2ban
     python3 - <<'END'
 import sqlite3, time

@@ -37,24 +37,21 @@ pub(crate) fn rows(table: &mut Table) -> Result<()> {
         "median 15 ms, p99 50 ms",
     );
     for tool in Tool::ALL {
-        let guest = tool.boot(Firewall::Nftables)?;
-        let spread = measure(&guest, BACKGROUND).with_context(|| tool.name())?;
-        table.put(tool, spread.show(LIMIT));
+        table.measure(tool, || measure(tool, Firewall::Nftables, BACKGROUND));
     }
     table.row("the same with nobody else at it", "");
     for tool in Tool::ALL {
-        let guest = tool.boot(Firewall::Nftables)?;
-        let spread = measure(&guest, 0).with_context(|| tool.name())?;
-        table.put(tool, spread.show(LIMIT));
+        table.measure(tool, || measure(tool, Firewall::Nftables, 0));
     }
     table.row("under attack, with firewalld", "median 60 ms");
-    let guest = Tool::Banjour.boot(Firewall::Firewalld)?;
-    let spread = measure(&guest, BACKGROUND)?;
-    table.put(Tool::Banjour, spread.show(LIMIT));
+    table.measure(Tool::Banjour, || {
+        measure(Tool::Banjour, Firewall::Firewalld, BACKGROUND)
+    });
     Ok(())
 }
 
-fn measure(guest: &Guest, background: u32) -> Result<Spread> {
+fn measure(tool: Tool, firewall: Firewall, background: u32) -> Result<String> {
+    let guest = &tool.boot(firewall)?;
     // What has just been started has settled.
     thread::sleep(Duration::from_secs(2));
     let begin = SystemTime::now() + AHEAD;
@@ -87,7 +84,7 @@ fn measure(guest: &Guest, background: u32) -> Result<Spread> {
         let time = closed.map(|closed| closed.duration_since(*written));
         times.push(time.transpose().context("dropped before its time")?);
     }
-    Ok(Spread::of(times))
+    Ok(Spread::of(times).show(LIMIT))
 }
 
 /// When journald wrote each target's last line.

@@ -96,21 +96,24 @@ fn measure() -> Result<()> {
             })?;
     }
     let mut table = Table::new()?;
-    let mut failed = 0;
     for (name, rows) in ROWS {
         if !wanted.is_empty() && !wanted.contains(&name) {
             continue;
         }
         let begin = Instant::now();
         if let Err(error) = rows(&mut table) {
-            failed += 1;
-            table.note(format!("{name}: could not be measured to the end"));
+            table.failures += 1;
+            table.note(format!("`{name}` could not be measured to the end"));
             eprintln!("{name}: {error:#}");
         }
         eprintln!("{name}: took {:.0?}", begin.elapsed());
         table.save()?;
     }
     print!("{}", table.markdown());
-    anyhow::ensure!(failed == 0, "{failed} groups of rows failed");
+    anyhow::ensure!(
+        table.failures == 0,
+        "{} measurements failed, see above",
+        table.failures
+    );
     Ok(())
 }

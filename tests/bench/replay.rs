@@ -70,13 +70,13 @@ pub(crate) fn rows(table: &mut Table) -> Result<()> {
         time(theirs.2)
     ));
     drop(guest);
-    let guest = Tool::Fail2ban.boot(Firewall::Nftables)?;
-    table.put(Tool::Fail2ban, fail2ban(&guest)?);
+    table.measure(Tool::Fail2ban, fail2ban);
     Ok(())
 }
 
 /// Its tool for a filter, on lines that it need not look for: no fewer than an entry that is a line.
-fn fail2ban(guest: &Guest) -> Result<String> {
+fn fail2ban() -> Result<String> {
+    let guest = &Tool::Fail2ban.boot(Firewall::Nftables)?;
     guest.sh("systemctl stop fail2ban")?;
     MILLION.copy(guest, DIRECTORY)?;
     guest.sh(&format!(

@@ -24,6 +24,8 @@ pub(crate) struct Table {
     machine: String,
     rows: Vec<Row>,
     notes: Vec<String>,
+    /// So much could not be measured.
+    pub(crate) failures: u32,
 }
 
 /// Where results and journals are kept, as Cargo has it.
@@ -41,6 +43,7 @@ impl Table {
             machine: machine()?,
             rows: Vec::new(),
             notes: Vec::new(),
+            failures: 0,
         })
     }
 
@@ -59,6 +62,18 @@ impl Table {
         if let Some(row) = self.rows.last_mut() {
             eprintln!("{}: {}: {result}", row.what, tool.name());
             row.of.insert(tool, result);
+        }
+    }
+
+    /// The same, or that it could not be measured: the others are, all the same.
+    pub(crate) fn measure(&mut self, tool: Tool, measure: impl FnOnce() -> Result<String>) {
+        match measure() {
+            Ok(result) => self.put(tool, result),
+            Err(error) => {
+                self.failures += 1;
+                eprintln!("{}: {error:#}", tool.name());
+                self.put(tool, "failed");
+            }
         }
     }
 

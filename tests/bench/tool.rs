@@ -191,7 +191,7 @@ enabled = true
 journalmatch = _SYSTEMD_UNIT=dovecot.service
 END
     systemctl restart fail2ban
-    fail2ban-client --ping >/dev/null";
+    until fail2ban-client ping >/dev/null 2>&1; do sleep 0.1; done";
 
 /// The same reader of the journal as in its default settings, for Dovecot in the place of sshd.
 const SSHGUARD: &str = "
