@@ -7,10 +7,12 @@
 # make test       all tests, those in guests too
 # make soak       everything that can go wrong on a mail server, in any order, under attack, for a long time:
 #                 SOAK=30m; SEED=N does again what was done with that seed
+# make bench      what the README says of speed, measured, beside banjour's peers; ROWS=latency,replay for some of it
 # make check      formatting, lints, documentation
 # make fuzz       ten million cases of each fuzz target, or CASES=; wants a nightly Rust
 #
-# build, deb, rpm, demo, test and soak install the Debian packages and tools that they need, and say so; INSTALL_DEPS=no refuses that.
+# build, deb, rpm, demo, test, soak and bench install the Debian packages and tools that they need, and say so;
+# INSTALL_DEPS=no refuses that.
 
 DESTDIR =
 PREFIX = /usr
@@ -79,7 +81,7 @@ define files
 endef
 export files
 
-.PHONY: build install uninstall live deb rpm demo test soak fuzz check
+.PHONY: build install uninstall live deb rpm demo test soak fuzz bench check
 
 build:
 	@tests/setup build
@@ -169,6 +171,12 @@ soak:
 	@tests/setup build
 	@tests/setup guests
 	SOAK=$(SOAK) $(CARGO) test --locked $(test_as_root) --test guest -- ::soak
+
+# The table is in target/bench.md, too, and whatever was fetched and written for it in target/bench.
+bench: build
+	@tests/setup bench
+	ROWS='$(ROWS)' $(CARGO) bench --locked $(if $(ROWS),--bench table) \
+	    $(test_as_root)
 
 check:
 	@tests/setup build

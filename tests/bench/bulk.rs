@@ -136,4 +136,4 @@ const CROWDSEC: &str = "
     systemctl start crowdsec
     awk 'BEGIN { print \"duration,scope,value\"; for (i = 0; i < 100000; i++)
         printf \"4h,ip,10.%d.%d.%d\\n\", i / 65536, i / 256 % 256, i % 256 }' >/var/tmp/decisions.csv
-    cscli decisions import --input /var/tmp/decisions.csv --batch 10000 >/dev/null 2>&1";
+    cscli decisions import --input /var/tmp/decisions.csv >/dev/null 2>&1";

@@ -1,6 +1,7 @@
 //! What runs in the guests: writers of log lines, and a reader that does nothing but wait for them.
 
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,7 +31,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         .map(|number| number.parse().with_context(|| number.clone()))
         .collect::<Result<_>>()?;
     match (verb.as_str(), &numbers[..]) {
-        ("attack", &[begin, count, gap, background]) => attack(begin, count, gap, background),
+        ("attack", &[begin, first, count, gap, background]) => {
+            attack(begin, first..first + count, gap, background)
+        }
         ("flood", &[count, first]) => flood(count, first),
         ("notice", &[count]) => notice(count),
         _ => bail!("{arguments:?}: no such thing"),
@@ -74,12 +77,13 @@ pub(crate) fn address(first: [u8; 4], number: u64) -> Ipv4Addr {
 
 /// Each target has failed twice before `begin`, and fails once more, one after the other, `gap` µs apart. From two seconds
 /// before to a second after that, others are at it, too: so many lines a second, three of each source.
-fn attack(begin: u64, count: u64, gap: u64, background: u64) -> Result<()> {
+fn attack(begin: u64, targets: Range<u64>, gap: u64, background: u64) -> Result<()> {
     let log = Log::open()?;
+    let count = targets.end - targets.start;
     let early = begin - 1_000_000;
     let mut lines: Vec<(u64, String)> = Vec::new();
-    for number in 0..count {
-        let source = target(number);
+    for (number, source) in targets.map(target).enumerate() {
+        let number = u64::try_from(number)?;
         let second = early + number * 1_000_000 / 2 / count;
         lines.push((second - 500_000, failure(source, "first")));
         lines.push((second, failure(source, "second")));

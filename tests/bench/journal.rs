@@ -1,9 +1,10 @@
 //! Journals of a busy mail host, made once and kept in target/bench: entries with the fields that journald writes, by
 //! systemd-journal-remote.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufWriter, Write};
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -123,7 +124,10 @@ impl Journal {
         let inside = guest.root()?.join(directory.trim_start_matches('/'));
         for file in fs::read_dir(self.directory()?)? {
             let file = file?;
-            fs::copy(file.path(), inside.join(file.file_name()))?;
+            let to = inside.join(file.file_name());
+            fs::copy(file.path(), &to)?;
+            // The agent is not root.
+            fs::set_permissions(&to, Permissions::from_mode(0o644))?;
         }
         Ok(())
     }

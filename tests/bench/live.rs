@@ -108,6 +108,8 @@ fn catch_up(table: &mut Table, guest: &Guest) -> Result<()> {
     begin_anew(guest)?;
     guest.sh("systemctl start banjour")?;
     let (cpu, _) = settled(guest, Tool::Banjour, LIMIT)?;
+    let bans = guest.property("InForce")?;
+    ensure!(bans.as_u64() > Some(0), "nothing was read");
     table.row(
         format!(
             "the agent reads a journal of {} entries, {OF_MAIL} of mail units, that it finds at the start",
@@ -120,7 +122,7 @@ fn catch_up(table: &mut Table, guest: &Guest) -> Result<()> {
         format!(
             "{} of CPU, its start and {} bans included: {} of mail units",
             time(cpu),
-            guest.property("InForce")?,
+            bans,
             per_second(OF_MAIL, cpu)
         ),
     );

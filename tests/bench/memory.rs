@@ -8,7 +8,7 @@ use crate::figures::megabytes;
 use crate::idle::{Usage, settled};
 use crate::journal::MILLION_SOURCES;
 use crate::kernel::Firewall;
-use crate::start::begin_anew;
+use crate::start::{begin_anew, failing};
 use crate::table::Table;
 use crate::tool::Tool;
 
@@ -27,10 +27,9 @@ pub(crate) fn rows(table: &mut Table) -> Result<()> {
     guest.sh("systemctl start banjour")?;
     settled(&guest, Tool::Banjour, LIMIT)?;
     let used = Usage::of(&guest, Tool::Banjour)?.anonymous;
-    let failing = guest.sh("banjour status --json | python3 -c 'import json, sys
-print(sum(jail[\"currently_failed\"] for jail in json.load(sys.stdin)[\"jails\"]))'")?;
+    let failing = failing(&guest)?;
     anyhow::ensure!(
-        failing.parse::<u64>()? >= SOURCES,
+        failing >= SOURCES,
         "only {failing} sources are in the window"
     );
     let restarts = guest.sh("systemctl show -P NRestarts banjour")?;

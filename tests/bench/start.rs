@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use crate::figures::{Spread, time};
 use crate::host::Guest;
@@ -27,6 +28,8 @@ pub(crate) fn rows(table: &mut Table) -> Result<()> {
         first.push(Some(begin.elapsed()));
         let (_, done) = settled(&guest, Tool::Banjour, LIMIT)?;
         read.push(done - begin);
+        let failing = failing(&guest)?;
+        ensure!(failing > 0, "nothing of the last hour was read");
         guest.sh("systemctl stop banjour")?;
     }
     let mut again = Vec::new();
@@ -74,4 +77,12 @@ pub(crate) fn begin_anew(guest: &Guest) -> Result<()> {
              /usr/libexec/banjour/banjour-netfilter clear
              systemctl reset-failed banjour 2>/dev/null || true")
         .map(drop)
+}
+
+/// How many sources have failed within their jails' windows.
+pub(crate) fn failing(guest: &Guest) -> Result<u64> {
+    let status: Value = serde_json::from_str(&guest.sh("banjour status --json")?)?;
+    let jails = status["jails"].as_array().context("no jails")?;
+    let failing = jails.iter().map(|jail| jail["currently_failed"].as_u64());
+    failing.sum::<Option<u64>>().context("no number")
 }
