@@ -143,7 +143,9 @@ impl Journal {
                 Content::Failures(sources) => {
                     // Neighbours in time are none in address.
                     let source = number % sources * 7919 % sources;
-                    Writer::dovecot(failure(address([11, 0, 0, 0], source), "E0Rab91gY9LGEgAE"))
+                    let source = address([11, 0, 0, 0], source);
+                    // No two are alike, or the file would have their text once.
+                    Writer::dovecot(failure(source, &session(number)))
                 }
             };
             writer.write(at, number, &mut input)?;
@@ -214,7 +216,7 @@ fn mail(number: u64) -> Writer {
     let peer = address([192, 0, 2, 0], number * 17 % 250);
     // Some come again and again, most once in a while.
     let guesser: Ipv4Addr = address([198, 18, 0, 0], number * number % 4001);
-    let session = format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let session = session(number);
     let queue = format!("{:010X}", number * 4096);
     match number % 100 {
         0..6 => Writer::dovecot(failure(guesser, &session)),
@@ -258,6 +260,11 @@ fn mail(number: u64) -> Writer {
             number % 250
         )),
     }
+}
+
+/// Dovecot's name for a connection.
+fn session(number: u64) -> String {
+    format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// What else a host's journal has.
