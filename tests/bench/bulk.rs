@@ -14,7 +14,7 @@ use crate::tool::Tool;
 const BANS: u64 = 100_000;
 const RUNS: usize = 3;
 /// So long is looked at those that take longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) fn rows(table: &mut Table) -> Result<()> {
     let guest = Tool::Banjour.boot(Firewall::Nftables)?;
@@ -86,12 +86,12 @@ fn save(guest: &Guest) -> Result<()> {
 
 /// Starts another one that has as many saved: how many are in force in the end, or when its time is up, and whether all are.
 fn restored(guest: &Guest, tool: Tool, save: &str) -> Result<(String, bool)> {
-    let stop = format!("systemctl stop {}", tool.units().join(" "));
-    let start = format!("systemctl start {}", tool.units().join(" "));
-    guest.sh(&format!("{stop}\n{save}\n{stop}"))?;
+    let stopping = format!("systemctl stop {}", tool.units().join(" "));
+    let starting = format!("systemctl start {}", tool.units().join(" "));
+    guest.sh(&format!("{stopping}\n{save}\n{stopping}"))?;
     let begin = Instant::now();
     // Some have all bans in force before they say that they are there.
-    guest.sh(&format!("systemd-run --quiet --collect sh -c '{start}'"))?;
+    guest.sh(&format!("systemd-run --quiet --collect sh -c '{starting}'"))?;
     let count = format!(
         "{} 2>/dev/null | grep -oE '10\\.[01]\\.[0-9]+\\.[0-9]+' | wc -l",
         tool.banned()
@@ -131,7 +131,7 @@ const SSHGUARD: &str = "
     awk -v now=$(date +%s) 'BEGIN { for (i = 0; i < 100000; i++)
         printf \"%d|260|4|10.%d.%d.%d\\n\", now, i / 65536, i / 256 % 256, i % 256 }' >/var/lib/sshguard/blacklist.db";
 
-/// CrowdSec's bouncer gets all decisions of its local API at the start.
+/// `CrowdSec`'s bouncer gets all decisions of its local API at the start.
 const CROWDSEC: &str = "
     systemctl start crowdsec
     awk 'BEGIN { print \"duration,scope,value\"; for (i = 0; i < 100000; i++)

@@ -49,11 +49,7 @@ pub(crate) fn rows(table: &mut Table) -> Result<()> {
     table.compare("the watchdog of banjour: a ping each 15 s at most");
     table.row("idle: anonymous memory", "6 MB");
     for (tool, (_, _, anonymous)) in &found {
-        let version = tool.version(guests.get(tool).context("booted")?)?;
-        table.put(
-            *tool,
-            format!("{} (version {version})", megabytes(*anonymous)),
-        );
+        table.put(*tool, megabytes(*anonymous));
     }
     Ok(())
 }
@@ -62,6 +58,8 @@ pub(crate) fn rows(table: &mut Table) -> Result<()> {
 pub(crate) struct Usage {
     /// What the scheduler has given them, to the nanosecond.
     pub(crate) cpu: Duration,
+    /// How long they have waited for it.
+    waited: Duration,
     wakeups: u64,
     /// kB
     pub(crate) anonymous: u64,
@@ -71,13 +69,14 @@ impl Usage {
     pub(crate) fn of(guest: &Guest, tool: Tool) -> Result<Self> {
         let mut usage = Self {
             cpu: Duration::ZERO,
+            waited: Duration::ZERO,
             wakeups: 0,
             anonymous: 0,
         };
         for unit in tool.units() {
             let shown = guest.sh(&format!(
                 "for pid in $(cat /sys/fs/cgroup/system.slice/{unit}/cgroup.procs); do
-                     cat /proc/$pid/task/*/schedstat | sed 's/^/cpu /'
+                     cat /proc/$pid/task/*/schedstat | awk '{{ print \"cpu\", $1; print \"waited\", $2 }}'
                      cat /proc/$pid/task/*/status | grep '^voluntary'
                      grep '^RssAnon' /proc/$pid/status
                  done"
@@ -90,6 +89,7 @@ impl Usage {
                 let value: u64 = value.parse().with_context(|| line.to_owned())?;
                 match name {
                     "cpu" => usage.cpu += Duration::from_nanos(value),
+                    "waited" => usage.waited += Duration::from_nanos(value),
                     "RssAnon:" => usage.anonymous += value,
                     _ => usage.wakeups += value,
                 }
@@ -101,31 +101,34 @@ impl Usage {
     fn since(&self, before: &Self) -> Self {
         Self {
             cpu: self.cpu.saturating_sub(before.cpu),
+            waited: self.waited.saturating_sub(before.waited),
             wakeups: self.wakeups.saturating_sub(before.wakeups),
             anonymous: self.anonymous,
         }
     }
 }
 
-/// Waits until it has nothing to do any more: no CPU for so long. How much it had used by then, and when that was.
+/// Waits until it has nothing to do any more: no CPU for so long, and none that it waits for. How much it had used by then,
+/// and when that was.
 pub(crate) fn settled(guest: &Guest, tool: Tool, limit: Duration) -> Result<(Duration, Instant)> {
     /// Less than this in a step is waiting.
     const NOTHING: Duration = Duration::from_millis(3);
     const STEP: Duration = Duration::from_millis(100);
-    const STEPS: u32 = 8;
+    const STEPS: u32 = 10;
     let end = Instant::now() + limit;
-    let mut last = Usage::of(guest, tool)?.cpu;
+    let mut last = Usage::of(guest, tool)?;
     let (mut quiet, mut since) = (0, Instant::now());
     while quiet < STEPS {
         anyhow::ensure!(Instant::now() < end, "still at work after {limit:?}");
         thread::sleep(STEP);
-        let now = Usage::of(guest, tool)?.cpu;
-        if now.saturating_sub(last) > NOTHING {
+        let now = Usage::of(guest, tool)?;
+        let busy = now.since(&last);
+        if busy.cpu + busy.waited > NOTHING {
             (quiet, since) = (0, Instant::now());
         } else {
             quiet += 1;
         }
         last = now;
     }
-    Ok((last, since))
+    Ok((last.cpu, since))
 }

@@ -144,14 +144,14 @@ fn notice(count: u64) -> Result<()> {
             &format!("notice{number}"),
         ))?;
         let wanted = format!("notice{number}");
-        let waited = loop {
+        let delay = loop {
             journal.wait(Some(Duration::from_secs(5)))?;
             let now = SystemTime::now();
             if let Some(written) = seen(&mut journal, &wanted)? {
                 break now.duration_since(written).unwrap_or_default();
             }
         };
-        println!("{}", waited.as_micros());
+        println!("{}", delay.as_micros());
     }
     Ok(())
 }

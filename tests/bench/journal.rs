@@ -124,7 +124,12 @@ impl Journal {
         let inside = guest.root()?.join(directory.trim_start_matches('/'));
         for file in fs::read_dir(self.directory()?)? {
             let file = file?;
-            let to = inside.join(file.file_name());
+            // A system's journal is read, not what other hosts have sent.
+            let name = file
+                .file_name()
+                .to_string_lossy()
+                .replace("remote", "system@");
+            let to = inside.join(name.replace("@@", "@"));
             fs::copy(file.path(), &to)?;
             // The agent is not root.
             fs::set_permissions(&to, Permissions::from_mode(0o644))?;
@@ -185,7 +190,7 @@ impl Writer {
         }
     }
 
-    /// In the export format (systemd.io/JOURNAL_EXPORT_FORMATS), with journald's fields.
+    /// In the export format (`systemd.io/JOURNAL_EXPORT_FORMATS`), with journald's fields.
     fn write(&self, at: u64, number: u64, out: &mut impl Write) -> Result<()> {
         let Self {
             unit,

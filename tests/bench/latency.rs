@@ -29,6 +29,7 @@ const LIMIT: Duration = Duration::from_secs(40);
 /// What the writer needs to start, and to write what comes before.
 const AHEAD: Duration = Duration::from_secs(5);
 
+#[allow(clippy::unnecessary_wraps, reason = "as all rows are")]
 pub(crate) fn rows(table: &mut Table) -> Result<()> {
     let mut under_attack = Vec::new();
     table.row(

@@ -12,7 +12,7 @@ use crate::start::{begin_anew, failing};
 use crate::table::Table;
 use crate::tool::Tool;
 
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_mins(5);
 const SOURCES: u64 = 1_000_000;
 
 pub(crate) fn rows(table: &mut Table) -> Result<()> {

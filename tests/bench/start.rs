@@ -14,7 +14,7 @@ use crate::table::Table;
 use crate::tool::Tool;
 
 const RUNS: usize = 15;
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_mins(3);
 
 pub(crate) fn rows(table: &mut Table) -> Result<()> {
     let guest = Tool::Banjour.boot(Firewall::Nftables)?;

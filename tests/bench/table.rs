@@ -96,7 +96,8 @@ impl Table {
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!("Measured on {}.\n\n| what | goal |", self.machine);
         for tool in Tool::ALL {
-            let _ = write!(text, " {} |", tool.name());
+            let version = tool.version().unwrap_or_default();
+            let _ = write!(text, " {} {version} |", tool.name());
         }
         text.push_str(" to compare |\n|---|---|---|---|---|---|---|\n");
         for row in &self.rows {

@@ -102,20 +102,27 @@ impl Tool {
         guest.sh(self.set_up()).map(drop)
     }
 
-    /// Its version in this guest.
-    pub(crate) fn version(self, guest: &Guest) -> Result<String> {
-        if self == Self::Banjour {
-            return guest.sh("banjour --version | cut -d' ' -f2");
-        }
-        let package = self.packages().first().context("no package")?;
-        guest.sh(&format!(
-            "dpkg-query --show --showformat='${{Version}}' {package}"
-        ))
+    /// Its version, if it has been fetched: part of the package's name.
+    pub(crate) fn version(self) -> Option<String> {
+        let Some(package) = self.packages().first() else {
+            return Some(env!("CARGO_PKG_VERSION").to_owned());
+        };
+        let files = fs::read_dir(self.kept().ok()?).ok()?;
+        files.flatten().find_map(|file| {
+            let name = file.file_name().into_string().ok()?;
+            let version = name.strip_prefix(package)?.strip_prefix('_')?;
+            Some(version.split('_').next()?.to_owned())
+        })
+    }
+
+    /// Where its packages are kept.
+    fn kept(self) -> Result<PathBuf> {
+        Ok(table::directory()?.join(format!("{RELEASE}-{}", self.name())))
     }
 }
 
-/// Whom the guest's disk is too small for, what writes lines in it, and journald without its limits: what it can do is
-/// measured, not what it is told to leave.
+/// Room for journals, in memory as all of the guest's disk, and this program; journald without a limit of what it keeps; and
+/// a mail port where nobody listens, see `knock`.
 fn prepare(guest: &Guest) -> Result<()> {
     let root = guest.root()?;
     let disk = root.parent().context("no directory")?;
@@ -137,7 +144,7 @@ fn prepare(guest: &Guest) -> Result<()> {
 
 /// Fetches Debian's packages once, with the guest's own apt and its keys, into target/bench. Guests have no network.
 fn download(tool: Tool) -> Result<PathBuf> {
-    let kept = table::directory()?.join(format!("{RELEASE}-{}", tool.name()));
+    let kept = tool.kept()?;
     if kept.exists() {
         return Ok(kept);
     }
