@@ -102,11 +102,11 @@ fn restored(guest: &Guest, tool: Tool, save: &str) -> Result<(String, bool)> {
         let shown = guest.run(&["sh", "-c", &count])?;
         there = shown.out.trim().parse().context("a number of bans")?;
     }
-    let took = begin.elapsed();
+    let lasted = begin.elapsed();
     if there >= BANS {
-        return Ok((time(took), true));
+        return Ok((time(lasted), true));
     }
-    let shown = format!("{there} in {}: {}", time(took), per_second(there, took));
+    let shown = format!("{there} in {}: {}", time(lasted), per_second(there, lasted));
     Ok((shown, false))
 }
 

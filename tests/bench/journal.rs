@@ -21,8 +21,8 @@ const MACHINE: &str = "0123456789abcdef0123456789abcdef";
 const BOOT: &str = "fedcba9876543210fedcba9876543210";
 /// Entries of kept journals must lie within the windows of jails, which the rows set to a day.
 const KEPT: Duration = Duration::from_hours(12);
-/// Postfix' user on the host that the journals are of. A foreign journal's users are not looked up.
-const POSTFIX: u32 = 110;
+/// Postfix' user in the guests.
+const POSTFIX: u32 = 100;
 
 /// What is in a journal, and since when.
 #[derive(Debug, Clone, Copy)]

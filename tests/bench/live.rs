@@ -104,7 +104,8 @@ fn catch_up(table: &mut Table, guest: &Guest) -> Result<()> {
     )?;
     guest.write(
         "/etc/banjour/banjour.toml.d/90-day.toml",
-        "[jail.dovecot]\nwindow = \"24h\"\n[jail.postfix-sasl]\nwindow = \"24h\"\n",
+        "[jail.dovecot]\nwindow = \"24h\"\nban-time = \"24h\"\n\
+         [jail.postfix-sasl]\nwindow = \"24h\"\nban-time = \"24h\"\n",
     )?;
     MILLION.put_into(guest)?;
     begin_anew(guest)?;
