@@ -19,8 +19,10 @@ use crate::table;
 const JOURNAL_REMOTE: &str = "/lib/systemd/systemd-journal-remote";
 const MACHINE: &str = "0123456789abcdef0123456789abcdef";
 const BOOT: &str = "fedcba9876543210fedcba9876543210";
-/// Entries of kept journals must lie within the windows of jails, which the rows set to a day.
+/// Entries of kept journals must lie within the windows of jails, which the rows set to a day …
 const KEPT: Duration = Duration::from_hours(12);
+/// … or leave at an hour.
+const KEPT_SHORTLY: Duration = Duration::from_mins(40);
 /// Postfix' user in the guests.
 const POSTFIX: u32 = 100;
 
@@ -30,6 +32,7 @@ pub(crate) struct Journal {
     name: &'static str,
     entries: u64,
     span: Duration,
+    kept: Duration,
     content: Content,
 }
 
@@ -46,6 +49,7 @@ pub(crate) const MILLION: Journal = Journal {
     name: "million",
     entries: 1_000_000,
     span: Duration::from_mins(90),
+    kept: KEPT,
     content: Content::Mixed,
 };
 pub(crate) const OF_MAIL: u64 = 350_000;
@@ -55,6 +59,7 @@ pub(crate) const WEEK: Journal = Journal {
     name: "week",
     entries: 2_000_000,
     span: Duration::from_hours(7 * 24),
+    kept: KEPT_SHORTLY,
     content: Content::Mixed,
 };
 
@@ -63,6 +68,7 @@ pub(crate) const THOUSAND_SOURCES: Journal = Journal {
     name: "thousand-sources",
     entries: 1_000_000,
     span: Duration::from_mins(50),
+    kept: KEPT,
     content: Content::Failures(1000),
 };
 
@@ -82,7 +88,7 @@ impl Journal {
     pub(crate) fn directory(self) -> Result<PathBuf> {
         let kept = table::directory()?.join("journals").join(self.name);
         if let Ok(made) = fs::metadata(&kept).and_then(|data| data.modified())
-            && made.elapsed().unwrap_or_default() < KEPT
+            && made.elapsed().unwrap_or_default() < self.kept
         {
             return Ok(kept);
         }
