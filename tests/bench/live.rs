@@ -5,7 +5,6 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 
 use crate::figures::{per_second, time};
 use crate::host::{Guest, wait_for};
@@ -14,7 +13,7 @@ use crate::inside::FAILING;
 use crate::journal::{MILLION, OF_MAIL};
 use crate::kernel::Firewall;
 use crate::load;
-use crate::start::begin_anew;
+use crate::start::{begin_anew, caught_up, total};
 use crate::table::Table;
 use crate::tool::Tool;
 
@@ -89,12 +88,7 @@ fn flood(guest: &Guest, first: u64) -> Result<(Duration, SystemTime)> {
 
 /// How many failures the agent has counted in all.
 fn counted(guest: &Guest) -> Result<u64> {
-    let status: Value = serde_json::from_str(&guest.sh("banjour status --json")?)?;
-    let jails = status["jails"].as_array().context("no jails")?;
-    let jail = jails.iter().find(|jail| jail["name"] == "dovecot");
-    jail.context("no jail")?["total_failed"]
-        .as_u64()
-        .context("no number")
+    total(guest, "total_failed")
 }
 
 /// An agent without a state finds a million entries of the last hours.
@@ -110,7 +104,7 @@ fn catch_up(table: &mut Table, guest: &Guest) -> Result<()> {
     MILLION.put_into(guest)?;
     begin_anew(guest)?;
     guest.sh("systemctl start banjour")?;
-    let (cpu, _) = settled(guest, Tool::Banjour, LIMIT)?;
+    let cpu = caught_up(guest)?;
     let bans = guest.property("InForce")?;
     ensure!(bans.as_u64() > Some(0), "nothing was read");
     table.row(

@@ -8,7 +8,7 @@ use crate::figures::megabytes;
 use crate::idle::{Usage, settled};
 use crate::journal::MILLION_SOURCES;
 use crate::kernel::Firewall;
-use crate::start::{begin_anew, failing};
+use crate::start::{begin_anew, total};
 use crate::table::Table;
 use crate::tool::Tool;
 
@@ -27,7 +27,7 @@ pub(crate) fn rows(table: &mut Table) -> Result<()> {
     guest.sh("systemctl start banjour")?;
     settled(&guest, Tool::Banjour, LIMIT)?;
     let used = Usage::of(&guest, Tool::Banjour)?.anonymous;
-    let failing = failing(&guest)?;
+    let failing = total(&guest, "currently_failed")?;
     anyhow::ensure!(
         failing >= SOURCES,
         "only {failing} sources are in the window"
