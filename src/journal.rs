@@ -11,6 +11,7 @@ mod own;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod stir;
+mod users;
 
 use std::io;
 use std::path::PathBuf;

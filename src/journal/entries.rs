@@ -1,12 +1,10 @@
 //! The journal's files, entry by entry: all there is of libsystemd.
 
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use nix::unistd::{Uid, User};
 use systemd::journal::{
     Journal, JournalEntryField, JournalWaitResult, OpenDirectoryOptions, OpenFilesOptions,
     OpenOptions,
@@ -15,12 +13,10 @@ use systemd::journal::{
 use super::damage::is_closed;
 use super::overlooked::{DROPPED, Lookout, Overlooked, is_read, parse};
 use super::stir::Stir;
+use super::users::Users;
 use super::{Position, Start};
 use crate::filter::{Entry, Filter, Filters, Finding, MAX_MESSAGE, Writer};
 use crate::jail::usec;
-
-/// User names remembered by id; only mail programs' ids occur, so this is never reached in earnest.
-const MAX_USERS: usize = 1024;
 
 /// The largest id of a system account, as Debian, Fedora and systemd have it (`SYS_UID_MAX`, login.defs(5)).
 const SYSTEM_UID_MAX: u32 = 999;
@@ -81,10 +77,6 @@ pub struct Entries<'a> {
     /// The message at hand, copied since libsystemd's is gone when the next field is fetched.
     message: Vec<u8>,
 }
-
-/// This host's user names, by id.
-#[derive(Default)]
-struct Users(HashMap<u32, Option<String>>);
 
 impl<'a> Entries<'a> {
     /// Opens the journal before the first entry at `from` or later.
@@ -315,16 +307,6 @@ impl<'a> Entries<'a> {
 
     fn text(&mut self, field: &CStr) -> Result<Option<String>, Error> {
         look(&mut self.journal, field, str::to_owned)
-    }
-}
-
-impl Users {
-    fn name(&mut self, uid: u32) -> Option<&str> {
-        if self.0.len() >= MAX_USERS {
-            self.0.clear();
-        }
-        let look_up = || Some(User::from_uid(Uid::from_raw(uid)).ok()??.name);
-        self.0.entry(uid).or_insert_with(look_up).as_deref()
     }
 }
 

@@ -87,7 +87,7 @@ impl Lines {
         let read = |filter: &Filter| {
             let finding = filter.read(&entry)?;
             assert!(
-                filter.may_match(message),
+                filter.understand(message).is_some(),
                 "{} is passed over",
                 message.escape_ascii()
             );
@@ -106,7 +106,7 @@ impl Lines {
             at: Timestamp::UNIX_EPOCH,
         };
         let filters = || self.filters.iter();
-        if filters().any(|filter| filter.may_match(message)) {
+        if filters().any(|filter| filter.understand(message).is_some()) {
             let found = filters().filter_map(|filter| filter.read(&entry));
             return (found.collect(), false);
         }
