@@ -6,6 +6,7 @@ mod blind;
 mod keeper;
 mod orders;
 mod problems;
+mod tick;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 
 use crate::bus::{self, Error};
 use crate::config::Config;
@@ -32,6 +33,7 @@ use beginning::{Beginning, tell_loss};
 use blind::Blind;
 use keeper::{Keeper, local};
 use problems::{Kind, Problems};
+use tick::Tick;
 
 /// How often the clock is looked at where no watchdog asks for it. A clock that jumps ends bans that late at the most.
 const TICK: Duration = Duration::from_secs(30);
@@ -135,8 +137,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let mut tick = interval(sd_notify::watchdog_enabled().map_or(TICK, |limit| limit / 2));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let tick = Tick::every(sd_notify::watchdog_enabled().map_or(TICK, |limit| limit / 2))
+        .context("cannot start a timer")?;
     notify(&[NotifyState::Ready]);
     tracing::debug!("ready");
 
@@ -149,7 +151,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             end = &mut firewall => break end.map_err(Into::into).and_then(|end| end.context("the bus is gone, and the firewall out of reach")),
             Some(order) = orders.recv() => agent.obey(order),
             _ = hangup.recv() => drop(agent.reload()),
-            _ = tick.tick() => notify(&[NotifyState::Watchdog]),
+            tick = tick.next() => tick.map(|()| notify(&[NotifyState::Watchdog])).context("cannot read a timer")?,
             Some(report) = reports.recv() => agent.note(&report),
             end = &mut helper => break end.map_err(Into::into).and_then(|end| end.context("the bus is gone, and the helper out of reach")),
             Some(report) = ended.recv() => {

@@ -89,16 +89,22 @@ pub(super) struct Pattern {
 
 impl PatternFile {
     /// Puts parts in the place of their names. What no part has the name of is left as it is; `{2,3}` is no name.
-    pub(super) fn expand(&mut self, parts: &BTreeMap<String, String>) {
+    pub(super) fn expand(&mut self, parts: &BTreeMap<String, String>) -> Result<(), Error> {
         // As often as parts can stand in parts, unless one stands in itself.
         for _ in parts {
             for (name, part) in parts {
                 let place = format!("{{{name}}}");
-                if self.regex.contains(&place) && self.regex.len() < MAX_REGEX {
-                    self.regex = self.regex.replace(&place, part);
+                let grows = self.regex.matches(&place).count() * part.len();
+                if self.regex.len() + grows > MAX_REGEX {
+                    return Err(Error::Pattern {
+                        pattern: self.name.clone(),
+                        problem: format!("with its parts, it is longer than {MAX_REGEX} bytes"),
+                    });
                 }
+                self.regex = self.regex.replace(&place, part);
             }
         }
+        Ok(())
     }
 
     /// What is missing, or too much, in a pattern that has these captures.

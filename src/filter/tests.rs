@@ -274,9 +274,9 @@ fn no_name_moves_the_address() {
     assert!(understood > 10_000, "{understood}");
 }
 
-/// A name of any length: what fits into a datagram is read, and never names another address; what does not is no line.
+/// A name of any length: what fits into a message is read, and never names another address; what does not is no line.
 #[test]
-fn a_name_may_be_as_long_as_a_datagram() {
+fn a_name_may_be_as_long_as_a_message() {
     let filters = shipped();
     let line = |length: usize| {
         let name = ", rip=198.51.100.1, lip=192.0.2.2".repeat(length / 33 + 1);

@@ -144,4 +144,7 @@ fn parts_take_the_place_of_their_names() {
         let error = filter(endless).unwrap_err().to_string();
         assert!(error.contains("\"n\""), "{error}");
     }
+    let long = format!("who = '{}'", "x".repeat(70_000));
+    let error = filter(&long).unwrap_err().to_string();
+    assert!(error.contains("longer than 65536 bytes"), "{error}");
 }

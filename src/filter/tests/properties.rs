@@ -69,9 +69,9 @@ proptest! {
     }
 }
 
-/// Text that fills a datagram, made of what patterns look for: read like any other.
+/// Text that fills a message, made of what patterns look for: read like any other.
 #[test]
-fn a_datagram_full_of_pieces_is_read_like_any_other() {
+fn a_message_full_of_pieces_is_read_like_any_other() {
     let lines = Lines::new();
     for frame in &FRAMES {
         let places = frame.line.matches("{}").count();
