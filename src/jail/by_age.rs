@@ -83,6 +83,13 @@ impl<T> ByAge<T> {
         row
     }
 
+    /// The oldest row.
+    pub(super) fn oldest(&self) -> Option<&T> {
+        self.rows
+            .get_index(self.oldest as usize)
+            .map(|(_, row)| row)
+    }
+
     /// Takes the oldest row out.
     pub(super) fn take_oldest(&mut self) -> Option<(Source, T)> {
         let index = self.oldest;
@@ -156,6 +163,7 @@ mod tests {
                     plain.push((source, first));
                     prop_assert_eq!(*table.of(source, || now), first);
                 } else {
+                    prop_assert_eq!(table.oldest(), plain.first().map(|(_, first)| first));
                     let oldest = (!plain.is_empty()).then(|| plain.remove(0));
                     prop_assert_eq!(table.take_oldest(), oldest);
                 }

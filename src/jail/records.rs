@@ -78,6 +78,7 @@ impl Records {
 
     /// The record of a source that is heard of at `at`, and whose attempts matter for a window.
     pub(super) fn of(&mut self, source: Source, at: Timestamp, window: Duration) -> &mut Record {
+        self.forget_silent(before(at, window).into());
         if self.by_source.len() >= self.most
             && !self.by_source.contains(source)
             && let Some((_, forgotten)) = self.by_source.take_oldest()
@@ -90,6 +91,21 @@ impl Records {
             self.changed.insert(source);
         }
         record
+    }
+
+    /// Forgets who was last heard of before `since`: what is known of them would not count (see [`Record::hear`]). Two at a
+    /// time, so that they go quicker than others come, and an entry of a time to come costs no more than that.
+    fn forget_silent(&mut self, since: Usec) {
+        for _ in 0..2 {
+            if self
+                .by_source
+                .oldest()
+                .is_none_or(|record| record.heard >= since)
+            {
+                return;
+            }
+            self.by_source.take_oldest();
+        }
     }
 
     pub(super) fn peek(&self, source: Source) -> Option<&Record> {
