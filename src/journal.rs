@@ -33,7 +33,7 @@ pub use own::{Act, Own, OwnEntry, Told, read_own, read_story};
 const ALERT: Duration = Duration::from_secs(20);
 /// … the reader looks this often by itself. journald holds its notifications back by some 300 ms; an entry can be read
 /// after 3 ms.
-const ALERT_INTERVAL: Duration = Duration::from_millis(2);
+const ALERT_INTERVAL: Duration = Duration::from_millis(4);
 
 /// A batch ends after so many findings, …
 const MAX_FINDINGS: usize = 1024;

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 mod lines;
 
 use lines::Lines;
-use lines::frames::{FRAMES, PIECES};
+use lines::frames::{FRAMES, Frame, PIECES};
 
 /// A line is timed this often, and its best time counts: others run on the machine.
 const ROUNDS: usize = 5;
@@ -113,6 +113,38 @@ const fn line(
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name)
+    }
+}
+
+impl Lines {
+    /// All that the reader does with a line.
+    fn pass(&self, unit: &str, user: &str, message: &[u8]) -> (Vec<Finding>, bool) {
+        let filters = self.filters.iter();
+        let understood: Vec<_> = filters
+            .filter_map(|filter| filter.understand(message))
+            .collect();
+        if understood.is_empty() {
+            return (Vec::new(), self.looks.like_a_failure(message));
+        }
+        let entry = Entry {
+            unit,
+            writer: Writer::User(user),
+            message,
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let found = understood.iter().filter_map(|known| known.read(&entry));
+        (found.collect(), false)
+    }
+}
+
+impl Frame {
+    /// The line with a piece in it so often that it is as long as this, or nearly so: what a client may write if nothing
+    /// cuts it.
+    fn crammed(&self, piece: &[u8], length: usize) -> Vec<u8> {
+        let room = (length - self.line.len()) / self.line.matches("{}").count();
+        let text = piece.repeat(room / piece.len());
+        let parts: Vec<_> = self.line.split("{}").map(str::as_bytes).collect();
+        parts.join(&*text)
     }
 }
 

@@ -36,15 +36,6 @@ impl Frame {
         pieces.join(&*text)
     }
 
-    /// The line with a piece in it so often that it is as long as this, or nearly so: what a client may write if nothing
-    /// cuts it.
-    pub(crate) fn crammed(&self, piece: &[u8], length: usize) -> Vec<u8> {
-        let room = (length - self.line.len()) / self.line.matches("{}").count();
-        let text = piece.repeat(room / piece.len());
-        let parts: Vec<_> = self.line.split("{}").map(str::as_bytes).collect();
-        parts.join(&*text)
-    }
-
     /// Whether a client's text is such that the attempt must be seen all the same.
     pub(crate) fn must_be_seen(&self, text: &[u8]) -> bool {
         let text = self.passed(text);

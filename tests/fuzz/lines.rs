@@ -22,7 +22,7 @@ const WRITERS: [(&str, &str); 3] = [
 /// The shipped filters, and the look at what they don't know.
 pub(crate) struct Lines {
     pub(crate) filters: Vec<Filter>,
-    looks: Looks,
+    pub(crate) looks: Looks,
 }
 
 impl Lines {
@@ -95,22 +95,6 @@ impl Lines {
             Some(finding)
         };
         self.filters.iter().filter_map(read).collect()
-    }
-
-    /// All that the reader does with a line.
-    pub(crate) fn pass(&self, unit: &str, user: &str, message: &[u8]) -> (Vec<Finding>, bool) {
-        let entry = Entry {
-            unit,
-            writer: Writer::User(user),
-            message,
-            at: Timestamp::UNIX_EPOCH,
-        };
-        let filters = || self.filters.iter();
-        if filters().any(|filter| filter.understand(message).is_some()) {
-            let found = filters().filter_map(|filter| filter.read(&entry));
-            return (found.collect(), false);
-        }
-        (Vec::new(), self.looks.like_a_failure(message))
     }
 
     fn look(&self, message: &[u8]) {

@@ -1,7 +1,5 @@
 //! Whatever a client writes into a line: the address is the true one or there is none, and no text hides an attempt.
 
-use std::time::Instant;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -9,7 +7,7 @@ use proptest::sample::{Index, select};
 use super::*;
 use crate::source::Source;
 use lines::Lines;
-use lines::frames::{FRAMES, Frame, PIECES};
+use lines::frames::{FRAMES, PIECES};
 
 #[path = "../../../tests/fuzz/lines.rs"]
 mod lines;
@@ -80,22 +78,5 @@ fn a_message_full_of_pieces_is_read_like_any_other() {
             let text = pieces.concat().repeat(room / 100);
             lines.framed(frame, &text.as_bytes()[..room.min(text.len())]);
         }
-    }
-}
-
-/// Twice the line, twice the time: four times would be no automaton's. Whatever else runs on the machine, one of several
-/// tries is not disturbed by it.
-#[test]
-fn a_line_that_is_twice_as_long_takes_twice_as_long() {
-    let lines = Lines::new();
-    let time = |frame: &Frame, piece: &str, length| {
-        let message = frame.crammed(piece.as_bytes(), length);
-        let begun = Instant::now();
-        lines.pass(frame.unit, frame.user, &message);
-        begun.elapsed()
-    };
-    for (frame, piece) in FRAMES.iter().zip(PIECES.iter().cycle()) {
-        let grows = |_| time(frame, piece, MAX_MESSAGE) > 3 * time(frame, piece, MAX_MESSAGE / 2);
-        assert!(!(0..10).all(grows), "{piece:?} in {}", frame.line);
     }
 }
