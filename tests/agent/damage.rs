@@ -192,3 +192,32 @@ fn a_clock_that_was_set_back_hides_nothing_and_repeats_nothing() {
     assert_eq!(agent.totals().0, before + 2003);
     assert_eq!(agent.problems(), [""; 0]);
 }
+
+/// The same while the agent runs, and forward before that.
+#[test]
+fn a_clock_that_jumps_while_the_agent_runs_hides_nothing_and_repeats_nothing() {
+    let host = host();
+    let agent = host.start();
+    host.attempts("198.18.0.1", 2);
+    becomes(&2, || agent.totals().0);
+    let ahead = now() + 10 * HOUR;
+    // What the first one did is over by then.
+    for (n, source) in (0..).zip([1, 2, 2, 2]) {
+        let attempt = Entry::imap(&format!("198.18.0.{source}"), 1);
+        host.journal.write_at(ahead + n, &attempt);
+    }
+    becomes(&6, || agent.totals().0);
+    assert_eq!(agent.banned(), ["198.18.0.2 dovecot"]);
+    host.journal.rotate();
+    host.journal.set_clock_back();
+    host.attempts("198.18.0.3", 3);
+    becomes(&9, || agent.totals().0);
+    assert_eq!(agent.banned(), ["198.18.0.2 dovecot", "198.18.0.3 dovecot"]);
+    goes_on(&agent);
+    assert_eq!(agent.totals().0, 9 + 2003);
+    agent.kill();
+    let agent = host.start();
+    goes_on(&agent);
+    assert_eq!(agent.totals().0, 9 + 2 * 2003);
+    assert_eq!(agent.problems(), [""; 0]);
+}
