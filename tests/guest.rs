@@ -43,8 +43,6 @@ mod helper;
 mod host;
 #[path = "guest/kernel.rs"]
 mod kernel;
-#[path = "guest/latency.rs"]
-mod latency;
 #[path = "guest/load.rs"]
 mod load;
 #[path = "guest/monitoring.rs"]
@@ -131,14 +129,6 @@ const NFTABLES: [&[Case]; 5] = [
 ];
 const IPTABLES: [&[Case]; 3] = [own::CASES, bulk::CASES, check::HELPER];
 
-/// What is measured rather than tested, since machines are shared: `cargo test --test guest -- --ignored`.
-fn measurements(firewall: Firewall) -> &'static [Case] {
-    match firewall {
-        Firewall::Firewalld => latency::CASES,
-        _ => bulk::MEASUREMENTS,
-    }
-}
-
 /// What takes long, and so is not tried everywhere.
 fn long(release: &str, firewall: Firewall) -> &'static [&'static [Case]] {
     match (release, firewall) {
@@ -187,28 +177,21 @@ fn trials(firewall: Firewall) -> Vec<Trial> {
         Firewall::IptablesNft | Firewall::IptablesLegacy => &IPTABLES,
     };
     let tests = [&EVERYWHERE, others].concat().concat();
-    let tests = tests.into_iter().map(|case| (case, false));
-    let measurements = measurements(firewall).iter().map(|&case| (case, true));
     let slots = RELEASES.map(|release| (release, Arc::new(Mutex::new(Slot::NotYet))));
     let slots = slots.each_ref();
-    let on = |release, slot: &Arc<Mutex<Slot>>, (name, case): Case, ignored| {
+    let on = |release, slot: &Arc<Mutex<Slot>>, (name, case): Case| {
         let (name, slot) = (
             format!("{release}{}::{name}", firewall.suffix()),
             Arc::clone(slot),
         );
         Trial::test(name, move || Ok(run(release, firewall, &slot, case)?))
-            .with_ignored_flag(ignored)
     };
-    let on_each = |(case, ignored)| slots.map(|(release, slot)| on(release, slot, case, ignored));
+    let on_each = |case| slots.map(|(release, slot)| on(release, slot, case));
     let long = slots.iter().flat_map(|(release, slot)| {
         let cases = long(release, firewall).concat().into_iter();
-        cases.map(move |case| on(release, slot, case, false))
+        cases.map(move |case| on(release, slot, case))
     });
-    tests
-        .chain(measurements)
-        .flat_map(on_each)
-        .chain(long)
-        .collect()
+    tests.into_iter().flat_map(on_each).chain(long).collect()
 }
 
 /// One case on its guest, which the slot holds as long as there are cases for it.

@@ -1,14 +1,12 @@
 //! 100,000 bans: as many as the agent saved are in force after a start, and single ones still come and go soon.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
-use crate::client::Service::Imap;
 use crate::host::{Guest, Undo, wait_for};
 
 crate::cases![a_hundred_thousand_bans_are_in_force_after_a_start];
-crate::cases![MEASUREMENTS: a_hundred_thousand_bans];
 
 const BANS: u64 = 100_000;
 
@@ -57,45 +55,4 @@ fn in_force(guest: &Guest) -> Result<()> {
         let count = guest.property("InForce").unwrap_or_default();
         Ok(count.as_u64() >= Some(BANS))
     })
-}
-
-fn a_hundred_thousand_bans(guest: &Guest) -> Result<()> {
-    let _forget = save_bans(guest)?;
-    let start = Instant::now();
-    guest.sh("systemctl start banjour")?;
-    in_force(guest)?;
-    let loaded = start.elapsed();
-    ensure!(guest.kept_out()?.len() as u64 >= BANS, "not all are there");
-    let agent = guest.process_field("banjour.service", "RssAnon")?;
-    let helper = guest.process_field(guest.firewall.unit(), "VmHWM")?;
-    let mut shown = Vec::new();
-    for command in [
-        "status",
-        "list",
-        "list --json",
-        "why 10.0.0.1",
-        "why 198.18.254.1",
-    ] {
-        let asked = Instant::now();
-        guest.sh(&format!("banjour {command} >/dev/null"))?;
-        shown.push(format!("\"{command}\" {:.2?}", asked.elapsed()));
-    }
-    let mut times = Vec::new();
-    for _ in 0..10 {
-        let source = guest.source();
-        let banned = Instant::now();
-        guest.ban(&source.to_string())?;
-        while guest.attackers.knock(source, Imap.port())? {}
-        times.push(banned.elapsed());
-        guest.unban(&source.to_string())?;
-    }
-    times.sort();
-    eprintln!(
-        "{}{}: {BANS} bans in force after {loaded:.1?}; the agent has {agent}, the helper had {helper}; one more ban takes {:.1?}; {}",
-        guest.release,
-        guest.firewall.suffix(),
-        times[times.len() / 2],
-        shown.join(", ")
-    );
-    Ok(())
 }
