@@ -151,7 +151,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             end = &mut firewall => break end.map_err(Into::into).and_then(|end| end.context("the bus is gone, and the firewall out of reach")),
             Some(order) = orders.recv() => agent.obey(order),
             _ = hangup.recv() => drop(agent.reload()),
-            ticked = tick.next() => ticked.map(|()| tick.live()).context("cannot read a timer")?,
+            ticked = tick.next() => ticked.map(|()| notify(&[NotifyState::Watchdog])).context("cannot read a timer")?,
             Some(report) = reports.recv() => agent.note(&report),
             end = &mut helper => break end.map_err(Into::into).and_then(|end| end.context("the bus is gone, and the helper out of reach")),
             Some(report) = ended.recv() => {

@@ -378,26 +378,3 @@ fn times_before_and_after_never_overflow() {
     assert_eq!(before(Timestamp::MIN, hour), Timestamp::MIN);
     assert_eq!(after(Timestamp::MAX, hour), Timestamp::MAX);
 }
-
-/// Who has been silent for a window, and nobody else.
-#[test]
-fn who_is_silent_takes_no_memory() {
-    let mut jail = jail();
-    let host = |n: i64, minute| {
-        let witness = Witness::Front;
-        let outcome = Outcome::Failure {
-            witness,
-            attempts: 1,
-        };
-        evidence(minute, &format!("198.18.{}.{}", n / 250, n % 250), outcome)
-    };
-    let known = |jail: &Jail| jail.records[0].iter().count();
-    let early: Vec<_> = (0..1000).map(|n| host(n, 0)).collect();
-    show(&mut jail, &early);
-    show(&mut jail, &[front(30, 2)]);
-    assert_eq!(known(&jail), 1001);
-    let late: Vec<_> = (0..600).map(|n| host(2000 + n, 61)).collect();
-    show(&mut jail, &late);
-    assert_eq!(known(&jail), 601);
-    assert_eq!(show(&mut jail, &[front(62, 1)]), [(1, true)]);
-}

@@ -43,6 +43,21 @@ pub(crate) struct Ban {
 }
 
 impl Guest {
+    /// Stops the agent and puts bans into its state: half of them IPv4 addresses, half networks of IPv6.
+    pub(crate) fn save_bans(&self, count: u64) -> Result<()> {
+        self.sh(&format!(
+            "systemctl stop banjour
+             now=$(date +%s000000)
+             runuser -u banjour -- sqlite3 /var/lib/banjour/banjour.db \"
+                 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count} / 2)
+                 INSERT INTO ban (source, jail, since, until)
+                     SELECT printf('10.0.%d.%d', i / 256, i % 256), 'manual', $now, $now + 7200000000 FROM n
+                     UNION ALL
+                     SELECT printf('2001:db8:a%02x:%x::/64', i / 256, i % 256 + 1), 'manual', $now, $now + 7200000000 FROM n\""
+        ))?;
+        Ok(())
+    }
+
     /// Calls a method of the manager: `Unban sst 192.0.2.1 "" 0`. Answers the arguments of the reply.
     pub(crate) fn call(&self, method: &[&str]) -> Result<Value> {
         let output =

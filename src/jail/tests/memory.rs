@@ -125,3 +125,26 @@ fn a_pardon_counts_for_who_is_still_read_again() {
     assert_eq!(show(&mut next, &[front(7, 2)]), [(2, false)]);
     assert_eq!(show(&mut next, &[front(8, 1)]), [(1, true)]);
 }
+
+/// Who has been silent for a window, and nobody else.
+#[test]
+fn who_is_silent_takes_no_memory() {
+    let mut jail = jail();
+    let host = |n: i64, minute| {
+        let witness = Witness::Front;
+        let outcome = Outcome::Failure {
+            witness,
+            attempts: 1,
+        };
+        evidence(minute, &format!("198.18.{}.{}", n / 250, n % 250), outcome)
+    };
+    let known = |jail: &Jail| jail.records[0].iter().count();
+    let early: Vec<_> = (0..1000).map(|n| host(n, 0)).collect();
+    show(&mut jail, &early);
+    show(&mut jail, &[front(30, 2)]);
+    assert_eq!(known(&jail), 1001);
+    let late: Vec<_> = (0..600).map(|n| host(2000 + n, 61)).collect();
+    show(&mut jail, &late);
+    assert_eq!(known(&jail), 601);
+    assert_eq!(show(&mut jail, &[front(62, 1)]), [(1, true)]);
+}
