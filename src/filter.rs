@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 pub use evidence::{Client, Evidence, Finding, Outcome, Trouble};
 pub use explain::Explanation;
-pub use looks::{Looks, shape, shown};
+pub use looks::{Looks, Shapes, shape, shown};
 use pattern::{Pattern, PatternFile, one_line};
 pub use unit::{NotAUnit, Unit};
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::ban::JailName;
 use crate::config::Config;
-use crate::filter::{Evidence, Finding, Outcome};
+use crate::filter::{Evidence, Finding, Outcome, Shapes};
 use crate::ignore::List;
 use crate::jail::Jail;
 use crate::journal::{self, Entries};
@@ -41,8 +41,8 @@ pub struct Findings {
     pub filters: BTreeMap<Arc<str>, Matched>,
     /// By jail: attempts, bans.
     pub jails: BTreeMap<JailName, (u64, u64)>,
-    /// Lines that look like failures and matched nothing: one of each shape, and how many there were.
-    pub unmatched: BTreeMap<String, (String, u64)>,
+    /// Lines that look like failures and matched nothing.
+    pub unmatched: Shapes,
 }
 
 /// One source's doings.

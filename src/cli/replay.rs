@@ -81,7 +81,7 @@ fn as_json(findings: &Findings) -> Value {
     });
     let unmatched = findings
         .unmatched
-        .values()
+        .lines()
         .map(|(message, count)| json!({ "message": message, "count": count }));
     json!({
         "entries": findings.entries,
@@ -165,10 +165,10 @@ fn as_text(findings: &Findings) -> String {
 }
 
 fn unmatched(findings: &Findings) -> String {
-    if findings.unmatched.is_empty() {
+    let mut lines: Vec<_> = findings.unmatched.lines().collect();
+    if lines.is_empty() {
         return String::new();
     }
-    let mut lines: Vec<_> = findings.unmatched.values().collect();
     lines.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let shown = lines.iter().take(MAX_UNMATCHED);
     let rows: Vec<_> = shown

@@ -1,6 +1,8 @@
 //! Lines that look like failed logins to somebody who knows no daemon: a word for it, and an address. Those that no
 //! filter knows are what goes unseen when a daemon's wording changes.
 
+use std::collections::BTreeMap;
+
 use regex::bytes::Regex;
 
 /// A shape has no more words than this; where lines differ, they do so earlier.
@@ -8,6 +10,28 @@ const MAX_WORDS: usize = 20;
 
 /// As much of a line as an admin is shown.
 const MAX_SHOWN: usize = 200;
+
+/// Shapes of lines that are told apart. Attackers make up as many as they like.
+const MAX_SHAPES: usize = 1000;
+
+/// One line of each shape, and how many there were.
+#[derive(Debug, Default)]
+pub struct Shapes(BTreeMap<String, (String, u64)>);
+
+impl Shapes {
+    /// Takes in a line, unless it is one shape too many.
+    pub fn add(&mut self, line: String) {
+        let shape = shape(&line);
+        if self.0.len() < MAX_SHAPES || self.0.contains_key(&shape) {
+            self.0.entry(shape).or_insert((line, 0)).1 += 1;
+        }
+    }
+
+    /// The lines, each with how many there were of its shape.
+    pub fn lines(&self) -> impl Iterator<Item = &(String, u64)> {
+        self.0.values()
+    }
+}
 
 /// What a failed login looks like.
 #[derive(Debug)]

@@ -1,19 +1,14 @@
 //! The half of a replay that reads: entries → findings, in a thread of its own, so that judging them costs no time where
 //! there is a second core.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::SyncSender;
 
 use jiff::Timestamp;
 
 use super::Error;
 use crate::config::Config;
-use crate::filter::{Finding, Looks, shape, understood};
+use crate::filter::{Finding, Looks, Shapes, understood};
 use crate::journal::Entries;
-
-/// Shapes of lines that nothing matched. There are no more than these in the answer; attackers make up as many as they
-/// like.
-const MAX_SHAPES: usize = 1000;
 
 /// How often the caller hears of the progress, in entries.
 const PROGRESS_INTERVAL: u64 = 10_000;
@@ -26,8 +21,8 @@ const BATCH: usize = 1024;
 pub(super) struct Reading {
     pub(super) entries: u64,
     pub(super) matched: u64,
-    /// Lines that look like failures and matched nothing: one of each shape, and how many there were.
-    pub(super) unmatched: BTreeMap<String, (String, u64)>,
+    /// Lines that look like failures and matched nothing.
+    pub(super) unmatched: Shapes,
 }
 
 impl Reading {
@@ -69,13 +64,9 @@ impl Reading {
 
     /// Keeps an entry that says nothing but looks as if it should.
     fn look_closer(&mut self, message: &[u8], config: &Config, looks: &Looks) {
-        if !looks.like_a_failure(message) || understood(&config.filters, message) {
-            return;
-        }
-        let message = String::from_utf8_lossy(message).into_owned();
-        let shape = shape(&message);
-        if self.unmatched.len() < MAX_SHAPES || self.unmatched.contains_key(&shape) {
-            self.unmatched.entry(shape).or_insert((message, 0)).1 += 1;
+        if looks.like_a_failure(message) && !understood(&config.filters, message) {
+            let line = String::from_utf8_lossy(message);
+            self.unmatched.add(line.into_owned());
         }
     }
 }

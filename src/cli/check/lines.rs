@@ -11,7 +11,7 @@ use super::journal::LOOKS_BACK;
 use super::report::{Group::Journal, Group::Mail, Report};
 use crate::cli::text;
 use crate::config::Config;
-use crate::filter::{Evidence, Filters, Finding, Looks, Outcome, shape, shown, understood};
+use crate::filter::{Evidence, Filters, Finding, Looks, Outcome, Shapes, shown, understood};
 use crate::ignore;
 use crate::journal::{Entries, Error, Place};
 use crate::source::Source;
@@ -21,8 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How often the time is looked at, in entries.
 const EVERY: u64 = 4096;
 
-/// Shapes and sources that are remembered; attackers make up as many as they like.
-const MAX_SHAPES: usize = 1000;
+/// Sources that are remembered; attackers make up as many as they like.
 const MAX_SOURCES: usize = 100_000;
 
 /// As many unknown lines as the agent, too, calls a problem.
@@ -40,8 +39,7 @@ struct Day {
     entries: u64,
     failures: u64,
     logins: u64,
-    /// One of each shape, and how many.
-    unknown: HashMap<String, (String, u64)>,
+    unknown: Shapes,
     sources: HashMap<Source, Doings>,
     /// How far it was read, if not to the end.
     stopped: Option<Timestamp>,
@@ -105,11 +103,7 @@ impl Day {
                 .as_ref()
                 .is_some_and(|looks| looks.like_a_failure(message));
             if is_suspect && !understood(filters, message) {
-                let example = shown(message);
-                let shape = shape(&example);
-                if day.unknown.len() < MAX_SHAPES || day.unknown.contains_key(&shape) {
-                    day.unknown.entry(shape).or_insert((example, 0)).1 += 1;
-                }
+                day.unknown.add(shown(message));
             }
         }
         Ok(day)
@@ -128,8 +122,8 @@ impl Day {
 }
 
 fn unknown(report: &mut Report, day: &Day) {
-    let count: u64 = day.unknown.values().map(|(_, count)| count).sum();
-    let Some((example, most)) = day.unknown.values().max_by_key(|(_, count)| count) else {
+    let count: u64 = day.unknown.lines().map(|(_, count)| count).sum();
+    let Some((example, most)) = day.unknown.lines().max_by_key(|(_, count)| count) else {
         report.fine(
             Journal,
             "every line that looks like a failed login is known to a filter",
