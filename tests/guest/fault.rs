@@ -71,14 +71,14 @@ try:
 except BlockingIOError: pass'
          for verb in ban unban; do timeout 10 banjour $verb 203.0.113.200 || [ $? != 124 ]; done; sleep 1",
     ),
-    // A file that comes and goes in the twinkling of an eye, nobody can read.
+    // Whoever throws a file away takes its content out of it in the same moment, so that the reader must have had its time.
     Fault {
         journal: Journal::Vacuumed,
         ..fault(
             "journal vacuumed",
             Agent::Runs,
-            "for delay in DELAYS; do journalctl -q --rotate --vacuum-time=1s; sleep 0.5; sleep $delay
-             journalctl -q --rotate --vacuum-files=1; sleep 0.5; done",
+            "for delay in DELAYS; do journalctl --rotate; sleep 1; journalctl -q --vacuum-time=1s; sleep $delay
+             journalctl --rotate; sleep 1; journalctl -q --vacuum-files=1; done",
         )
     },
 ];
@@ -140,10 +140,10 @@ pub(crate) const AGENT: [Fault; 4] = [
     fault(
         "agent stopped again and again",
         Agent::Ends,
+        // Where it did not end as it should, it is started all the same: another fault may wait for that.
         "for delay in DELAYS; do
-             systemctl stop banjour
-             [ $(systemctl show -P Result banjour) = success ]
-             systemctl start --no-block banjour; sleep $delay
+             systemctl stop banjour; result=$(systemctl show -P Result banjour)
+             systemctl start --no-block banjour; [ $result = success ]; sleep $delay
          done",
     ),
     fault(

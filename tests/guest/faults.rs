@@ -11,7 +11,7 @@ use crate::client::Service::Imap;
 use crate::fault::{self, AGENT, Agent, BUS, DISK, FIREWALLD, Fault, HELPER, JOURNAL};
 use crate::host::{Guest, Undo, wait_for};
 use crate::kernel::Firewall;
-use crate::load::{Dice, Load};
+use crate::load::{Dice, Load, room_for_all};
 
 crate::cases![
     whatever_becomes_of_the_journal_all_of_it_counts,
@@ -91,6 +91,7 @@ fn goes_on_until(guest: &Guest, over: &AtomicBool) -> Result<()> {
 
 /// Each by itself; and then somebody who really guesses is banned.
 fn each(guest: &Guest, faults: &[&[Fault]]) -> Result<()> {
+    let _room = room_for_all(guest)?;
     let mut dice = Dice::new(guest)?;
     for fault in faults.concat() {
         let after = under_load(guest, &mut dice, &[&[fault]]).context(fault.name)?;
@@ -151,12 +152,13 @@ pub(crate) fn mess(guest: &Guest, dice: &mut Dice) -> Result<After> {
     under_load(guest, dice, &[&row, &rest]).context(what)
 }
 
-/// What it takes for some faults: systemd notices soon when the agent hangs, and the disk for its state is small.
-pub(crate) fn ready_for_all(guest: &Guest) -> Result<[Undo<'_>; 2]> {
-    Ok([impatient(guest)?, small_disk(guest)?])
+/// What it takes for some faults: systemd notices soon when the agent hangs, the disk for its state is small, and that for
+/// the journal is not.
+pub(crate) fn ready_for_all(guest: &Guest) -> Result<[Undo<'_>; 3]> {
+    Ok([impatient(guest)?, small_disk(guest)?, room_for_all(guest)?])
 }
 
-/// systemd's patience with the agent is 30 s, and 90 s while it starts, which is long for a test.
+/// systemd's patience with the agent is 3 min, and 90 s while it starts, which is long for a test.
 fn impatient(guest: &Guest) -> Result<Undo<'_>> {
     let drop_in = "/run/systemd/system/banjour.service.d/watchdog.conf";
     let restart = "systemctl daemon-reload; systemctl restart banjour";

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::before::{Before, Journal};
 use crate::client::Service::Imap;
 use crate::host::Guest;
-use crate::load::{Crowd, Dice, Ledger, Pen};
+use crate::load::{Crowd, Dice, Ledger, Pen, room_for_all};
 
 crate::cases![two_hundred_thousand_lines_from_a_whole_botnet_count_once];
 
@@ -19,14 +19,7 @@ const HANDFUL: usize = 500;
 
 fn two_hundred_thousand_lines_from_a_whole_botnet_count_once(guest: &Guest) -> Result<()> {
     let mut dice = Dice::new(guest)?;
-    // journald would throw away most of it: a tenth of the guest's small disk.
-    let room = "/run/systemd/journald.conf.d/storm.conf";
-    let _room = guest.undo(format!("rm {room}; systemctl restart systemd-journald"));
-    guest.write(
-        room,
-        "[Journal]\nSystemMaxUse=700M\nSystemKeepFree=1M\nSystemMaxFileSize=100M\n",
-    )?;
-    guest.sh("systemctl restart systemd-journald")?;
+    let _room = room_for_all(guest)?;
     // Nobody's case is about these bans.
     let _forget = guest.undo(
         "systemctl stop banjour; rm /var/lib/banjour/banjour.db*; journalctl -q --rotate --vacuum-time=1s
