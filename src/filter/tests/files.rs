@@ -148,3 +148,27 @@ fn parts_take_the_place_of_their_names() {
     let error = filter(&long).unwrap_err().to_string();
     assert!(error.contains("longer than 65536 bytes"), "{error}");
 }
+
+/// What cannot be decided quickly by any means costs a look at all of the automaton for each byte.
+#[test]
+fn a_pattern_that_would_take_long_is_refused() {
+    let filter = |regex: &str, times: usize| {
+        let pattern = format!("[[pattern]]\nname = \"n\"\nkind = \"nothing\"\nregex = '{regex}'\n");
+        let text = format!(
+            "description = \"x\"\nunits = []\nusers = []\n{}",
+            pattern.repeat(times)
+        );
+        Filter::compile("f", &text)
+    };
+    let large = "^(?s-u).{2,3}{2,3}*?{2,3}{1000}*?{2,3}^";
+    let error = filter(large, 1).unwrap_err().to_string();
+    assert!(
+        error.contains("\"n\"") && error.contains("size limit of 262144"),
+        "{error}"
+    );
+    // The largest that is taken: each alone, and all together not.
+    let (fits, enough) = ("^(?:a.*b){900}$", 10);
+    filter(fits, 1).unwrap();
+    let error = filter(fits, enough).unwrap_err().to_string();
+    assert!(error.contains("all together"), "{error}");
+}
