@@ -6,7 +6,7 @@ mod blind;
 mod keeper;
 mod orders;
 mod problems;
-mod tick;
+mod timer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,10 +33,7 @@ use beginning::{Beginning, tell_loss};
 use blind::Blind;
 use keeper::{Keeper, local};
 use problems::{Kind, Problems};
-use tick::Tick;
-
-/// How often the clock is looked at where no watchdog asks for it. A clock that jumps ends bans that late at the most.
-const TICK: Duration = Duration::from_secs(30);
+use timer::Timer;
 
 /// Firewall reports that wait; only the last one matters.
 const REPORTS: usize = 16;
@@ -137,8 +134,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let tick = Tick::every(sd_notify::watchdog_enabled().map_or(TICK, |limit| limit / 2))
+    let watchdog = Timer::every(sd_notify::watchdog_enabled().map(|limit| limit / 2))
         .context("cannot start a timer")?;
+    let clock = Timer::clock_is_set().context("cannot watch the clock")?;
     notify(&[NotifyState::Ready]);
     tracing::debug!("ready");
 
@@ -151,7 +149,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             end = &mut firewall => break end.map_err(Into::into).and_then(|end| end.context("the bus is gone, and the firewall out of reach")),
             Some(order) = orders.recv() => agent.obey(order),
             _ = hangup.recv() => drop(agent.reload()),
-            ticked = tick.next() => ticked.map(|()| notify(&[NotifyState::Watchdog])).context("cannot read a timer")?,
+            ran_out = watchdog.next() => ran_out.map(|()| notify(&[NotifyState::Watchdog])).context("cannot read a timer")?,
+            set = clock.next() => set.map(|()| agent.follow_clock()).context("cannot read a timer")?,
             Some(report) = reports.recv() => agent.note(&report),
             end = &mut helper => break end.map_err(Into::into).and_then(|end| end.context("the bus is gone, and the helper out of reach")),
             Some(report) = ended.recv() => {
@@ -284,6 +283,12 @@ impl Agent {
         self.problems
             .set(Kind::Names, self.ignored.fault_of_names());
         self.keeper.ignore(self.ignored.list());
+    }
+
+    /// The clock was set: by it, bans end sooner or later now. The kernel counts seconds, and so gets all bans anew.
+    fn follow_clock(&self) {
+        tracing::debug!("the clock was set");
+        self.settings.send_modify(|_| {});
     }
 
     /// Takes in how things are with the firewall.
