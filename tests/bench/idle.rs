@@ -14,7 +14,8 @@ use crate::tool::Tool;
 
 /// What was looked up at the start is done by then, and nobody expects a guesser any more.
 const SETTLES: Duration = Duration::from_secs(40);
-const MEASURED: Duration = Duration::from_mins(2);
+/// Four signs of life.
+const MEASURED: Duration = Duration::from_mins(6);
 
 pub(crate) fn rows(table: &mut Table) -> Result<()> {
     let mut guests = BTreeMap::new();
@@ -46,7 +47,7 @@ pub(crate) fn rows(table: &mut Table) -> Result<()> {
         let rate = used.wakeups as f64 / minutes;
         table.put(*tool, format!("{rate:.1}"));
     }
-    table.compare("the watchdog of banjour: a sign of life each 30 s");
+    table.compare("the watchdog of banjour: a sign of life each 90 s");
     table.row("idle: anonymous memory", "6 MB");
     for (tool, (_, _, anonymous)) in &found {
         table.put(*tool, megabytes(*anonymous));

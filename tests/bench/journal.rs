@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::host::Guest;
 use crate::inside::address;
-use crate::load::{failure, login, usec};
+use crate::load::{failure, failure_as, login, usec};
 use crate::table;
 
 const JOURNAL_REMOTE: &str = "/lib/systemd/systemd-journal-remote";
@@ -40,8 +40,10 @@ pub(crate) struct Journal {
 enum Content {
     /// 35 of 100 entries are the mail units', and nine of these tell of failed logins.
     Mixed,
-    /// Nothing but failed logins, of so many sources in turn.
+    /// Nothing but failed logins, of so many sources in turn …
     Failures(u64),
+    /// … or the same under many names.
+    Guesses(u64),
 }
 
 /// A million entries of an hour and a half, 350,000 of them of mail units.
@@ -77,6 +79,15 @@ pub(crate) const MILLION_SOURCES: Journal = Journal {
     name: "million-sources",
     content: Content::Failures(1_000_000),
     ..THOUSAND_SOURCES
+};
+
+/// A botnet's ten minutes: three failed logins, under three names, of each of a hundred thousand sources.
+pub(crate) const BOTNET: Journal = Journal {
+    name: "botnet",
+    entries: 300_000,
+    span: Duration::from_mins(10),
+    kept: KEPT_SHORTLY,
+    content: Content::Guesses(100_000),
 };
 
 impl Journal {
@@ -151,12 +162,13 @@ impl Journal {
             let writer = match self.content {
                 Content::Mixed if number % 20 < 7 => mail(number / 20 * 7 + number % 20),
                 Content::Mixed => other(number),
+                // No two are alike, or the file would have their text once.
                 Content::Failures(sources) => {
-                    // Neighbours in time are none in address.
-                    let source = number % sources * 7919 % sources;
-                    let source = address([11, 0, 0, 0], source);
-                    // No two are alike, or the file would have their text once.
-                    Writer::dovecot(failure(source, &session(number)))
+                    Writer::dovecot(failure(nth(sources, number), &session(number)))
+                }
+                Content::Guesses(sources) => {
+                    let user = format!("user{}@example.org", number % 977);
+                    Writer::dovecot(failure_as(&user, nth(sources, number), &session(number)))
                 }
             };
             writer.write(at, number, &mut input)?;
@@ -164,6 +176,11 @@ impl Journal {
         input.flush()?;
         Ok(())
     }
+}
+
+/// One of so many sources, in turn: neighbours in time are none in address.
+fn nth(sources: u64, number: u64) -> Ipv4Addr {
+    address([11, 0, 0, 0], number % sources * 7919 % sources)
 }
 
 /// A program, and what it says.

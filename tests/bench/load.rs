@@ -10,8 +10,13 @@ use crate::inside;
 
 /// What imap-login says of a failed login: Dovecot 2.3's words, since banjour's peers do not know 2.4's yet.
 pub(crate) fn failure(source: Ipv4Addr, session: &str) -> String {
+    failure_as("bob", source, session)
+}
+
+/// The same under another name.
+pub(crate) fn failure_as(user: &str, source: Ipv4Addr, session: &str) -> String {
     format!(
-        "imap-login: Disconnected: Connection closed (auth failed, 1 attempts in 2 secs): user=<bob>, method=PLAIN, \
+        "imap-login: Disconnected: Connection closed (auth failed, 1 attempts in 2 secs): user=<{user}>, method=PLAIN, \
          rip={source}, lip=192.0.2.2, session=<{session}>"
     )
 }

@@ -1,12 +1,14 @@
-//! Anonymous memory of the agent: with many sources in the jail's window. (Idle and with many bans: `idle` and `bulk`.)
+//! Anonymous memory of the agent: with many sources in the jail's window, and with many of them banned for what they did.
+//! (Idle, and with bans alone: `idle` and `bulk`.)
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::figures::megabytes;
+use crate::host::Guest;
 use crate::idle::{Usage, settled};
-use crate::journal::MILLION_SOURCES;
+use crate::journal::{BOTNET, Journal, MILLION_SOURCES};
 use crate::kernel::Firewall;
 use crate::start::{begin_anew, total};
 use crate::table::Table;
@@ -14,30 +16,47 @@ use crate::tool::Tool;
 
 const LIMIT: Duration = Duration::from_mins(5);
 const SOURCES: u64 = 1_000_000;
+const GUESSERS: u64 = 100_000;
 
 pub(crate) fn rows(table: &mut Table) -> Result<()> {
     let guest = Tool::Banjour.boot(Firewall::Nftables)?;
-    guest.sh("systemctl stop banjour")?;
+    let used = after_reading(&guest, BOTNET)?;
+    let banned = total(&guest, "currently_banned")?;
+    ensure!(banned >= GUESSERS, "only {banned} sources are banned");
+    table.row(
+        format!("anonymous memory, {GUESSERS} sources in the window and banned, with what each has tried"),
+        "40 MB",
+    );
+    table.put(Tool::Banjour, megabytes(used));
+    drop(guest);
+
+    let guest = Tool::Banjour.boot(Firewall::Nftables)?;
     guest.write(
         "/etc/banjour/banjour.toml.d/90-million.toml",
         "[jail.dovecot]\nwindow = \"24h\"\nmax-sources = 2000000\n",
     )?;
-    MILLION_SOURCES.put_into(&guest)?;
-    begin_anew(&guest)?;
-    guest.sh("systemctl start banjour")?;
-    settled(&guest, Tool::Banjour, LIMIT)?;
-    let used = Usage::of(&guest, Tool::Banjour)?.anonymous;
+    let used = after_reading(&guest, MILLION_SOURCES)?;
     let failing = total(&guest, "currently_failed")?;
-    anyhow::ensure!(
+    ensure!(
         failing >= SOURCES,
         "only {failing} sources are in the window"
     );
-    let restarts = guest.sh("systemctl show -P NRestarts banjour")?;
-    anyhow::ensure!(restarts == "0", "the agent was restarted {restarts} times");
     table.row(
         "anonymous memory, 1,000,000 sources in the window",
         "250 MB",
     );
     table.put(Tool::Banjour, megabytes(used));
     Ok(())
+}
+
+/// What an agent without a state takes when it has read this and has nothing more to do.
+fn after_reading(guest: &Guest, journal: Journal) -> Result<u64> {
+    guest.sh("systemctl stop banjour")?;
+    journal.put_into(guest)?;
+    begin_anew(guest)?;
+    guest.sh("systemctl start banjour")?;
+    settled(guest, Tool::Banjour, LIMIT)?;
+    let restarts = guest.sh("systemctl show -P NRestarts banjour")?;
+    ensure!(restarts == "0", "the agent was restarted {restarts} times");
+    Ok(Usage::of(guest, Tool::Banjour)?.anonymous)
 }
