@@ -8,6 +8,7 @@ mod damage;
 mod entries;
 mod overlooked;
 mod own;
+mod position;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod stir;
@@ -24,10 +25,12 @@ use tokio::sync::mpsc;
 
 use crate::filter::{Filters, Finding};
 pub use damage::Missed;
+use entries::Change;
 pub use entries::{Entries, Error, Line, Place};
 use overlooked::Lookout;
 pub use overlooked::{Overlooked, Suppressed, extent, is_read, last_written, suppressed};
 pub use own::{Act, Own, OwnEntry, Told, read_own, read_story};
+pub use position::Position;
 
 /// After evidence, more is likely: an attacker is at work. For this long (Dovecot lets a guesser wait for up to 17 s) …
 const ALERT: Duration = Duration::from_secs(20);
@@ -45,15 +48,6 @@ const QUEUE: usize = 4;
 
 /// How long to wait after libsystemd failed.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// A place in the journal: behind the last entry that was dealt with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// The entry's cursor, libsystemd's text.
-    pub cursor: String,
-    /// The entry's time.
-    pub at: Timestamp,
-}
 
 /// Where to begin.
 #[derive(Clone, Debug)]
@@ -160,8 +154,12 @@ fn read(
     while !events.is_closed() {
         let Some(batch) = reader.next_batch()? else {
             if has_stirred {
-                has_stirred = false;
-                if reader.entries.take_changes()? {
+                let change = reader.entries.take_changes()?;
+                has_stirred = matches!(change, Change::Place);
+                if has_stirred {
+                    stir = reader.entries.stir()?;
+                }
+                if !matches!(change, Change::Nothing) {
                     reader.entries.look_anew(start)?;
                 }
             } else {

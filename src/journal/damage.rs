@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::Position;
-use super::entries::{Entries, Error, Place, has, open, seek, time};
+use super::entries::{Entries, Error, Place, open};
+use super::position::{Position, has, seek, time};
 use crate::filter::{Filter, Filters, Unit};
 
 /// Where journald has its files, below the root: those that stay, and those that don't.
@@ -61,16 +61,17 @@ fn gap(place: &Place, position: &Position) -> Result<Option<Missed>, Error> {
 
 /// Whether journald writes to a file that may not be read. libsystemd passes over that one too.
 pub(super) fn is_closed(place: &Place) -> bool {
-    let Place::Root(root) = place else {
-        return false;
-    };
-    directories(root)
+    directories(place)
+        .iter()
         .map(|directory| File::open(directory.join("system.journal")))
         .any(|file| file.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied))
 }
 
 /// Where this system's journal files are.
-fn directories(root: &Path) -> impl Iterator<Item = PathBuf> {
+pub(super) fn directories(place: &Place) -> Vec<PathBuf> {
+    let Place::Root(root) = place else {
+        return Vec::new();
+    };
     let machine = fs::read_to_string(root.join("etc/machine-id")).unwrap_or_default();
     let is_ours = move |directory: &fs::DirEntry| {
         machine.is_empty() || *directory.file_name() == *machine.trim()
@@ -81,18 +82,17 @@ fn directories(root: &Path) -> impl Iterator<Item = PathBuf> {
         .flat_map(Iterator::flatten)
         .filter(is_ours)
         .map(|directory| directory.path())
+        .collect()
 }
 
 /// The system's journal files.
 fn files(place: &Place) -> Vec<PathBuf> {
-    let Place::Root(root) = place else {
-        return Vec::new();
-    };
     let is_journal = |file: &PathBuf| {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("system") && (name.ends_with(".journal") || name.ends_with(".journal~"))
     };
-    directories(root)
+    directories(place)
+        .into_iter()
         .flat_map(fs::read_dir)
         .flat_map(Iterator::flatten)
         .map(|file| file.path())

@@ -10,20 +10,17 @@ use systemd::journal::{
     OpenOptions,
 };
 
-use super::damage::is_closed;
+use super::Start;
+use super::damage::{directories, is_closed};
 use super::overlooked::{DROPPED, Lookout, Overlooked, is_read, parse};
+use super::position::{self, Position, time};
 use super::stir::Stir;
 use super::users::Users;
-use super::{Position, Start};
 use crate::filter::{Entry, Filter, Filters, Finding, MAX_MESSAGE, Writer};
 use crate::jail::usec;
 
 /// The largest id of a system account, as Debian, Fedora and systemd have it (`SYS_UID_MAX`, login.defs(5)).
 const SYSTEM_UID_MAX: u32 = 999;
-
-/// How far behind its place an entry is looked for. Where the clock was set back, libsystemd may put entries before it that
-/// were written earlier, at a later time.
-const STRAY: usize = 10_000;
 
 /// Which journal to read.
 #[derive(Clone, Debug)]
@@ -64,9 +61,20 @@ pub enum Error {
     Unreadable,
 }
 
+/// What has happened to the files.
+pub(super) enum Change {
+    Nothing,
+    /// Something was written, or files have come or gone.
+    Files,
+    /// They are elsewhere now, and have been opened there.
+    Place,
+}
+
 /// The entries of the units that filters read, in the journal's order.
 pub struct Entries<'a> {
     place: Place,
+    /// Where there were files when they were opened.
+    directories: Vec<PathBuf>,
     journal: Journal,
     filters: &'a Filters,
     /// Whether user ids are another host's.
@@ -103,22 +111,12 @@ impl<'a> Entries<'a> {
         from: Timestamp,
         lookout: Option<Lookout>,
     ) -> Result<Self, Error> {
-        let mut journal = open(place)?;
-        journal.set_data_threshold("MESSAGE=".len() + MAX_MESSAGE + 1)?;
-        for unit in filters.values().flat_map(Filter::units) {
-            let (field, value) = unit.journal_match();
-            journal.match_add(field, value)?;
-            journal.match_or()?;
-        }
-        // Without any match, all that there is would be read.
-        if lookout.is_some() && filters.values().any(|filter| !filter.units().is_empty()) {
-            for (field, value) in DROPPED {
-                journal.match_add(field, value)?;
-            }
-        }
+        let directories = directories(place);
+        let mut journal = open_for(place, filters, lookout.is_some())?;
         journal.seek_realtime_usec(usec(from))?;
         Ok(Self {
             place: place.clone(),
+            directories,
             journal,
             filters,
             foreign: !matches!(place, Place::Root(_)),
@@ -146,7 +144,7 @@ impl<'a> Entries<'a> {
 
     /// Whether the entry at this position is still there. Where this leaves the journal is not said.
     pub(super) fn has(&mut self, position: &Position) -> Result<bool, Error> {
-        has(&mut self.journal, position)
+        position::has(&mut self.journal, position)
     }
 
     /// Goes to where the first entry at this time or later comes next.
@@ -158,7 +156,7 @@ impl<'a> Entries<'a> {
     /// Goes to where the first entry behind this position comes next. Its own entry is there, or nothing behind it has been
     /// read: however far the search for it goes, it passes over little.
     pub(super) fn go_behind(&mut self, position: &Position) -> Result<(), Error> {
-        if !find(&mut self.journal, position, usize::MAX)? {
+        if !position::find(&mut self.journal, position, usize::MAX)? {
             self.go_past(position)?;
         }
         Ok(())
@@ -166,7 +164,7 @@ impl<'a> Entries<'a> {
 
     /// The same, where its own entry is gone.
     pub(super) fn go_past(&mut self, position: &Position) -> Result<(), Error> {
-        seek(&mut self.journal, position)
+        position::seek(&mut self.journal, position)
     }
 
     /// Goes to where it is, as one who has just come. libsystemd looks for an entry as soon as that has its place in a file,
@@ -178,17 +176,28 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// Takes in what has happened. Returns whether something was written, or files have come or gone.
-    pub(super) fn take_changes(&mut self) -> Result<bool, Error> {
-        let what = self.journal.process()?;
-        if matches!(what, JournalWaitResult::Invalidate) && is_closed(&self.place) {
+    /// Takes in what has happened. libsystemd does not look where there was nothing when the journal was opened, as where
+    /// journald keeps its files from now on (`mkdir /var/log/journal; journalctl --flush`).
+    pub(super) fn take_changes(&mut self) -> Result<Change, Error> {
+        match self.journal.process()? {
+            JournalWaitResult::Nop => return Ok(Change::Nothing),
+            JournalWaitResult::Append => return Ok(Change::Files),
+            JournalWaitResult::Invalidate => {}
+        }
+        if is_closed(&self.place) {
             return Err(Error::Unreadable);
         }
-        Ok(!matches!(what, JournalWaitResult::Nop))
+        let directories = directories(&self.place);
+        if directories == self.directories {
+            return Ok(Change::Files);
+        }
+        self.journal = open_for(&self.place, self.filters, self.lookout.is_some())?;
+        self.directories = directories;
+        Ok(Change::Place)
     }
 
     pub(super) fn is_at(&self, position: &Position) -> bool {
-        is_at(&self.journal, position)
+        position::is_at(&self.journal, position)
     }
 
     /// This entry's cursor, for `journalctl --cursor`.
@@ -321,43 +330,23 @@ fn look<T>(
     Ok(value.and_then(|value| str::from_utf8(value).ok()).map(look))
 }
 
-/// Goes to a position; the next entry is the one there, or else the first behind it.
-pub(super) fn seek(journal: &mut Journal, position: &Position) -> Result<(), Error> {
-    // Only what was never a cursor is refused.
-    if journal.seek_cursor(&*position.cursor).is_err() {
-        journal.seek_realtime_usec(usec(position.at) + 1)?;
+/// The journal, open for the entries of the units that filters read, and, if asked for, for what journald tells of entries that
+/// it has dropped.
+fn open_for(place: &Place, filters: &Filters, dropped: bool) -> Result<Journal, Error> {
+    let mut journal = open(place)?;
+    journal.set_data_threshold("MESSAGE=".len() + MAX_MESSAGE + 1)?;
+    for unit in filters.values().flat_map(Filter::units) {
+        let (field, value) = unit.journal_match();
+        journal.match_add(field, value)?;
+        journal.match_or()?;
     }
-    Ok(())
-}
-
-/// Goes to the entry at a position, and tells whether it is still there.
-pub(super) fn has(journal: &mut Journal, position: &Position) -> Result<bool, Error> {
-    find(journal, position, STRAY)
-}
-
-/// The same, but for how far it is looked for.
-fn find(journal: &mut Journal, position: &Position, within: usize) -> Result<bool, Error> {
-    seek(journal, position)?;
-    for _ in 0..within {
-        if journal.next()? == 0 {
-            break;
-        }
-        if is_at(journal, position) {
-            return Ok(true);
+    // Without any match, all that there is would be read.
+    if dropped && filters.values().any(|filter| !filter.units().is_empty()) {
+        for (field, value) in DROPPED {
+            journal.match_add(field, value)?;
         }
     }
-    Ok(false)
-}
-
-/// What was never a cursor is no entry's.
-fn is_at(journal: &Journal, position: &Position) -> bool {
-    journal.test_cursor(&*position.cursor).unwrap_or(false)
-}
-
-/// The time of the entry at hand.
-pub(super) fn time(journal: &Journal) -> Result<Timestamp, Error> {
-    let usec = i64::try_from(journal.timestamp_usec()?).unwrap_or(i64::MAX);
-    Ok(Timestamp::from_microsecond(usec).unwrap_or(Timestamp::MAX))
+    Ok(journal)
 }
 
 pub(super) fn open(place: &Place) -> Result<Journal, Error> {

@@ -86,7 +86,11 @@ impl Journal {
 
     /// The same, with an entry of this time.
     pub(crate) fn begin_at(root: &Path, machine: &str, long_ago: u64) -> Self {
-        let directory = root.join("var/log/journal").join(machine);
+        Self::begin_in(root.join("var/log/journal").join(machine), long_ago)
+    }
+
+    /// The same, in a directory.
+    pub(crate) fn begin_in(directory: PathBuf, long_ago: u64) -> Self {
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join(FILE);
         let journal = Self {
@@ -106,6 +110,13 @@ impl Journal {
     /// Where its files are.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Waits until all that it was given is in the file.
+    pub(crate) fn until_written(&self) {
+        let mut writer = self.writer.borrow_mut();
+        writer.finish();
+        *writer = Writer::start(&self.directory.join(FILE));
     }
 
     /// Puts the file aside under the name of an archived one, and begins another, as journald does from time to time.

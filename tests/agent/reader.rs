@@ -5,9 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::host::{Host, becomes};
-use crate::journal::{Entry, Journal};
+use crate::journal::{Entry, Journal, MACHINE, now};
 
-/// Long enough for the agent, which looks every 2 ms while somebody guesses, to have looked.
+/// Long enough for the agent, which looks every 4 ms while somebody guesses, to have looked.
 const A_LOOK: Duration = Duration::from_millis(300);
 
 /// libsystemd counts an entry as soon as it has its place, and does not look for it again before another comes.
@@ -57,5 +57,41 @@ fn under_another_machine_id_reading_goes_on_and_nothing_counts_twice() {
             agent.totals(),
             (6 + 3 + 1000, u64::try_from(banned.len()).unwrap() + 1)
         );
+    }
+}
+
+/// An admin has journald keep its files: `mkdir /var/log/journal; journalctl --flush`. libsystemd does not look where there
+/// was nothing when it began, and what journald copies has other numbers there.
+#[test]
+fn a_journal_that_moves_to_disk_is_read_there_and_nothing_counts_twice() {
+    for while_it_runs in [true, false] {
+        let mut host = Host::new();
+        fs::remove_dir_all(host.path("var/log/journal")).unwrap();
+        let [volatile, persistent] =
+            ["run", "var"].map(|place| host.path(place).join("log/journal").join(MACHINE));
+        let begin = now() - 3_600_000_000;
+        host.journal = Journal::begin_in(volatile.clone(), begin);
+        let mut agent = Some(host.start());
+        let attempt = Entry::imap("198.18.0.1", 1);
+        let times = [(); 2].map(|()| host.journal.write(&attempt));
+        becomes(&2, || agent.as_ref().unwrap().totals().0);
+        if !while_it_runs {
+            assert!(agent.take().unwrap().stop().success());
+        }
+        let kept = Journal::begin_in(persistent, begin);
+        for time in times {
+            kept.write_at(time, &attempt);
+        }
+        kept.until_written();
+        fs::remove_dir_all(volatile).unwrap();
+        let agent = agent.unwrap_or_else(|| host.start());
+        kept.write(&Entry::imap("198.18.0.2", 1));
+        becomes(&3, || agent.totals().0);
+        assert_eq!(agent.banned(), [""; 0]);
+        kept.write(&attempt);
+        becomes(&4, || agent.totals().0);
+        assert_eq!(agent.banned(), ["198.18.0.1 dovecot"]);
+        // Nothing is lost.
+        agent.one_problem("there is no firewall");
     }
 }
