@@ -218,15 +218,18 @@ impl Driver<'_> {
             change.await?;
             return Ok(backend);
         }
-        if backend == Backend::Nftables && self.watch.is_none() {
-            // Before, so that nothing is missed.
-            let socket = self.nftables.watch().await?;
-            let watch = Watch::new(socket.into());
-            self.watch = Some(watch.map_err(|e| Error::Refused(backend, e.to_string()))?);
-        }
+        // The kernel sends whoever listens a word on each source, which takes it as long as to put all of them in anew.
+        self.watch = None;
         let helper = self.helper(backend);
         let (rules, refused) = helper.hold(&self.settings, wanted).await?;
         self.rules = Some(rules);
+        if backend == Backend::Nftables {
+            let socket = self.nftables.watch().await?;
+            let watch = Watch::new(socket.into());
+            self.watch = Some(watch.map_err(|e| Error::Refused(backend, e.to_string()))?);
+            // What somebody changed before that shows soon.
+            self.reading.hurry();
+        }
         self.refuse(backend, refused);
         Ok(backend)
     }
