@@ -3,10 +3,10 @@
 
 mod beginning;
 mod blind;
+mod clock;
 mod keeper;
 mod orders;
 mod problems;
-mod timer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,9 +31,9 @@ use crate::state::{self, Changes, Saved, Writer};
 use crate::{log, units};
 use beginning::{Beginning, tell_loss};
 use blind::Blind;
+use clock::{Clock, Told};
 use keeper::{Keeper, local};
 use problems::{Kind, Problems};
-use timer::Timer;
 
 /// Firewall reports that wait; only the last one matters.
 const REPORTS: usize = 16;
@@ -134,9 +134,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let watchdog = Timer::every(sd_notify::watchdog_enabled().map(|limit| limit / 2))
-        .context("cannot start a timer")?;
-    let clock = Timer::clock_is_set().context("cannot watch the clock")?;
+    let clock = Clock::new(sd_notify::watchdog_enabled()).context("cannot start a timer")?;
     notify(&[NotifyState::Ready]);
     tracing::debug!("ready");
 
@@ -149,8 +147,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             end = &mut firewall => break end.map_err(Into::into).and_then(|end| end.context("the bus is gone, and the firewall out of reach")),
             Some(order) = orders.recv() => agent.obey(order),
             _ = hangup.recv() => drop(agent.reload()),
-            ran_out = watchdog.next() => ran_out.map(|()| notify(&[NotifyState::Watchdog])).context("cannot read a timer")?,
-            set = clock.next() => set.map(|()| agent.follow_clock()).context("cannot read a timer")?,
+            told = clock.tells() => agent.follow_clock(told.context("cannot read a timer")?),
             Some(report) = reports.recv() => agent.note(&report),
             end = &mut helper => break end.map_err(Into::into).and_then(|end| end.context("the bus is gone, and the helper out of reach")),
             Some(report) = ended.recv() => {
@@ -285,10 +282,15 @@ impl Agent {
         self.keeper.ignore(self.ignored.list());
     }
 
-    /// The clock was set: by it, bans end sooner or later now. The kernel counts seconds, and so gets all bans anew.
-    fn follow_clock(&self) {
-        tracing::debug!("the clock was set");
-        self.settings.send_modify(|_| {});
+    /// By the clock, bans end, and where it was set, sooner or later. The kernel counts seconds, and so gets all bans anew.
+    fn follow_clock(&self, told: Told) {
+        match told {
+            Told::Watchdog => notify(&[NotifyState::Watchdog]),
+            Told::Set => {
+                tracing::debug!("the clock was set");
+                self.settings.send_modify(|_| {});
+            }
+        }
     }
 
     /// Takes in how things are with the firewall.

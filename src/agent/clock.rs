@@ -1,4 +1,4 @@
-//! The kernel's timers: the watchdog's pace, and one that never runs out, but tells of a clock that is set. One timer of the
+//! What time tells by itself: that systemd wants a sign of life, and that somebody has set the clock. One timer of the
 //! runtime's takes three wake-ups for 90 s, since it comes closer by slots of 4 s, 64 ms and 1 ms; one of the kernel's takes
 //! one.
 
@@ -13,23 +13,47 @@ use nix::unistd::read;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-pub(super) struct Timer(AsyncFd<OwnedFd>);
+/// What has come.
+#[derive(Clone, Copy)]
+pub(super) enum Told {
+    /// The time for a sign of life.
+    Watchdog,
+    /// Another time: the clock was set.
+    Set,
+}
 
-impl Timer {
-    /// Runs out each time that so much time has passed; without one, never.
-    pub(super) fn every(time: Option<Duration>) -> io::Result<Self> {
-        let timer = time.map(|time| Expiration::Interval(TimeSpec::from_duration(time)));
-        Self::new(ClockId::CLOCK_MONOTONIC, timer, TimerSetTimeFlags::empty())
-    }
+pub(super) struct Clock {
+    watchdog: Timer,
+    set: Timer,
+}
 
-    /// Runs out whenever somebody sets the clock, and never else.
-    pub(super) fn clock_is_set() -> io::Result<Self> {
+impl Clock {
+    /// systemd wants a sign of life within each `limit`, if there is one: twice as many are sent (`sd_watchdog_enabled(3)`).
+    pub(super) fn new(limit: Option<Duration>) -> io::Result<Self> {
+        let interval = |limit: Duration| Expiration::Interval(TimeSpec::from_duration(limit / 2));
+        let flags = TimerSetTimeFlags::empty();
+        let watchdog = Timer::new(ClockId::CLOCK_MONOTONIC, limit.map(interval), flags)?;
+        // It never runs out, but is cancelled, which is told.
         let never = Expiration::OneShot(TimeSpec::new(i64::MAX, 0));
         let flags =
             TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
-        Self::new(ClockId::CLOCK_REALTIME, Some(never), flags)
+        let set = Timer::new(ClockId::CLOCK_REALTIME, Some(never), flags)?;
+        Ok(Self { watchdog, set })
     }
 
+    /// Waits for what comes next.
+    pub(super) async fn tells(&self) -> io::Result<Told> {
+        tokio::select! {
+            ran_out = self.watchdog.next() => ran_out.map(|()| Told::Watchdog),
+            cancelled = self.set.next() => cancelled.map(|()| Told::Set),
+        }
+    }
+}
+
+/// One of the kernel's (`timerfd_create(2)`).
+struct Timer(AsyncFd<OwnedFd>);
+
+impl Timer {
     #[expect(deprecated, reason = "what it wants of its caller, an `OwnedFd` keeps")]
     fn new(
         clock: ClockId,
@@ -44,12 +68,11 @@ impl Timer {
         Ok(Self(timer))
     }
 
-    /// Waits until it runs out. Times that were missed are one.
-    pub(super) async fn next(&self) -> io::Result<()> {
+    /// Waits until it runs out, or is cancelled. Times that were missed are one.
+    async fn next(&self) -> io::Result<()> {
         loop {
             let mut ready = self.0.readable().await?;
             let taken = ready.try_io(|timer| match read(timer.get_ref(), &mut [0; 8]) {
-                // So timerfd_create(2) tells of a clock that was set.
                 Ok(_) | Err(Errno::ECANCELED) => Ok(()),
                 Err(error) => Err(error.into()),
             });
