@@ -120,8 +120,9 @@ const FIREWALLD: [&[Case]; 16] = [
 ];
 
 /// What is about rules and sets that are banjour's own.
-const NFTABLES: [&[Case]; 5] = [
+const NFTABLES: [&[Case]; 6] = [
     own::CASES,
+    own::NFTABLES,
     bulk::CASES,
     helper::IDLE,
     check::HELPER,

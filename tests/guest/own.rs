@@ -1,14 +1,17 @@
 //! The rules and sets that are banjour's own, by its helper: how settings change them, and how they go.
 
+use std::env::consts::ARCH;
 use std::net::IpAddr;
+use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::agent::SOON;
 use crate::client::Service::Imap;
 use crate::host::{Guest, OTHER_PORT, wait_for};
 
 crate::cases![ports_and_reject_are_as_set, a_cleared_kernel_holds_nothing];
+crate::cases![NFTABLES: a_clock_that_is_set_has_the_kernel_count_anew];
 
 fn ports_and_reject_are_as_set(guest: &Guest) -> Result<()> {
     let sources = [guest.source(), guest.source_v6()];
@@ -71,4 +74,36 @@ fn a_cleared_kernel_holds_nothing(guest: &Guest) -> Result<()> {
     guest.sh("systemctl start banjour")?;
     guest.expect_closed(source)?;
     guest.expect_exactly_the_bans(SOON)
+}
+
+/// Bans end by the clock, and the kernel counts seconds. nft(8) tells for how many a source was put in.
+fn a_clock_that_is_set_has_the_kernel_count_anew(guest: &Guest) -> Result<()> {
+    let source = guest.source();
+    guest.ban(&source.to_string())?;
+    guest.expect_banned(source)?;
+    let put_in = || {
+        guest.sh(&format!(
+            "nft list set inet banjour ipv4-32 | grep -o '{source} timeout [^ ]*'"
+        ))
+    };
+    let before = put_in()?;
+    set_clock()?;
+    wait_for("the source to be put in anew", SOON, || {
+        Ok(put_in()? != before)
+    })?;
+    guest.expect_closed(source)
+}
+
+/// Sets the machine's clock, which guests share, to what it is: `ADJ_SETOFFSET` with nothing to add (adjtimex(2)).
+fn set_clock() -> Result<()> {
+    let number = match ARCH {
+        "x86_64" => 159,
+        "aarch64" => 171,
+        other => bail!("what is adjtimex(2) on {other}?"),
+    };
+    let script =
+        format!("$timex = pack('I x4 q x200', 0x100, 0); exit(syscall({number}, $timex) < 0)");
+    let set = Command::new("perl").args(["-e", &script]).status()?;
+    ensure!(set.success(), "the clock could not be set: {set}");
+    Ok(())
 }
