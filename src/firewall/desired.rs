@@ -88,7 +88,7 @@ impl Desired {
     /// All that is desired, without what another prefix in it covers: firewalld refuses overlapping entries.
     pub(super) fn minimal(&self) -> Sources {
         let mut wanted = self.lock();
-        wanted.touched.clear();
+        wanted.touched = HashSet::new();
         let mut last: Option<Source> = None;
         // In order, a prefix comes before all that it contains.
         let uncovered = wanted.sources.iter().filter(|(source, _)| {
