@@ -31,6 +31,7 @@ use overlooked::Lookout;
 pub use overlooked::{Overlooked, Suppressed, extent, is_read, last_written, suppressed};
 pub use own::{Act, Own, OwnEntry, Told, read_own, read_story};
 pub use position::Position;
+use stir::Stirred;
 
 /// After evidence, more is likely: an attacker is at work. For this long (Dovecot lets a guesser wait for up to 17 s) …
 const ALERT: Duration = Duration::from_secs(20);
@@ -150,25 +151,25 @@ fn read(
     }
     let mut alert_until = Instant::now();
     // libsystemd has seen nothing of the files yet, whatever happens to them.
-    let (mut stir, mut has_stirred) = (reader.entries.stir()?, true);
+    let (mut stir, mut stirred) = (reader.entries.stir()?, Stirred::Directories);
     while !events.is_closed() {
         let Some(batch) = reader.next_batch()? else {
-            if has_stirred {
-                let change = reader.entries.take_changes()?;
-                has_stirred = matches!(change, Change::Place);
-                if has_stirred {
-                    stir = reader.entries.stir()?;
-                }
-                if !matches!(change, Change::Nothing) {
-                    reader.entries.look_anew(start)?;
-                }
-            } else {
+            if stirred == Stirred::Nothing {
                 let alert = Instant::now() < alert_until;
-                has_stirred = stir.wait(alert.then_some(ALERT_INTERVAL))?;
-                if has_stirred {
+                stirred = stir.wait(alert.then_some(ALERT_INTERVAL))?;
+                if stirred != Stirred::Nothing {
                     // What goes with these changes is read to its end before, and by one who has just come.
                     reader.entries.look_anew(start)?;
                 }
+                continue;
+            }
+            let change = reader.entries.take_changes(stirred)?;
+            stirred = Stirred::Nothing;
+            if change == Change::Place {
+                (stir, stirred) = (reader.entries.stir()?, Stirred::Directories);
+            }
+            if change != Change::Nothing {
+                reader.entries.look_anew(start)?;
             }
             continue;
         };

@@ -67,6 +67,16 @@ pub(super) fn is_closed(place: &Place) -> bool {
         .any(|file| file.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied))
 }
 
+/// The directories around those, some of which may be missing, the outer ones first.
+pub(super) fn around(place: &Place) -> Vec<PathBuf> {
+    let Place::Root(root) = place else {
+        return Vec::new();
+    };
+    let inner = DIRECTORIES.map(|directory| root.join(directory));
+    let outer = inner.iter().filter_map(|inner| inner.parent());
+    outer.map(Path::to_owned).chain(inner.clone()).collect()
+}
+
 /// Where this system's journal files are.
 pub(super) fn directories(place: &Place) -> Vec<PathBuf> {
     let Place::Root(root) = place else {

@@ -11,10 +11,10 @@ use systemd::journal::{
 };
 
 use super::Start;
-use super::damage::{directories, is_closed};
+use super::damage::{around, directories, is_closed};
 use super::overlooked::{DROPPED, Lookout, Overlooked, is_read, parse};
 use super::position::{self, Position, time};
-use super::stir::Stir;
+use super::stir::{Stir, Stirred};
 use super::users::Users;
 use crate::filter::{Entry, Filter, Filters, Finding, MAX_MESSAGE, Writer};
 use crate::jail::usec;
@@ -62,6 +62,7 @@ pub enum Error {
 }
 
 /// What has happened to the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Nothing,
     /// Something was written, or files have come or gone.
@@ -128,7 +129,7 @@ impl<'a> Entries<'a> {
 
     /// What tells that something has happened to the files.
     pub(super) fn stir(&self) -> Result<Stir, Error> {
-        Ok(Stir::new(self.journal.fd()?)?)
+        Ok(Stir::new(self.journal.fd()?, around(&self.place))?)
     }
 
     /// Goes to the next entry and tells its time; `None` when there is none yet.
@@ -176,24 +177,26 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// Takes in what has happened. libsystemd does not look where there was nothing when the journal was opened, as where
-    /// journald keeps its files from now on (`mkdir /var/log/journal; journalctl --flush`).
-    pub(super) fn take_changes(&mut self) -> Result<Change, Error> {
-        match self.journal.process()? {
-            JournalWaitResult::Nop => return Ok(Change::Nothing),
-            JournalWaitResult::Append => return Ok(Change::Files),
-            JournalWaitResult::Invalidate => {}
-        }
-        if is_closed(&self.place) {
+    /// Takes in what has happened. Where files are elsewhere now, they are opened there: journald keeps its files from now on
+    /// (`mkdir /var/log/journal; journalctl --flush`), or does so no more (`Storage=volatile`, journald.conf(5)).
+    pub(super) fn take_changes(&mut self, stirred: Stirred) -> Result<Change, Error> {
+        let what = self.journal.process()?;
+        let files_came_or_went = matches!(what, JournalWaitResult::Invalidate);
+        if files_came_or_went && is_closed(&self.place) {
             return Err(Error::Unreadable);
         }
-        let directories = directories(&self.place);
-        if directories == self.directories {
-            return Ok(Change::Files);
+        if files_came_or_went || stirred == Stirred::Directories {
+            let directories = directories(&self.place);
+            if directories != self.directories {
+                self.journal = open_for(&self.place, self.filters, self.lookout.is_some())?;
+                self.directories = directories;
+                return Ok(Change::Place);
+            }
         }
-        self.journal = open_for(&self.place, self.filters, self.lookout.is_some())?;
-        self.directories = directories;
-        Ok(Change::Place)
+        Ok(match what {
+            JournalWaitResult::Nop => Change::Nothing,
+            _ => Change::Files,
+        })
     }
 
     pub(super) fn is_at(&self, position: &Position) -> bool {

@@ -95,3 +95,18 @@ fn a_journal_that_moves_to_disk_is_read_there_and_nothing_counts_twice() {
         agent.one_problem("there is no firewall");
     }
 }
+
+/// The other way round: `Storage=volatile`, and what is on disk stays there.
+#[test]
+fn a_journal_that_is_kept_no_more_is_read_where_it_goes_on() {
+    let host = Host::new();
+    fs::create_dir_all(host.path("run/log")).unwrap();
+    let agent = host.start();
+    host.attempts("198.18.0.1", 2);
+    becomes(&2, || agent.totals().0);
+    let volatile = Journal::begin_in(host.path("run/log/journal").join(MACHINE), now());
+    volatile.write(&Entry::imap("198.18.0.1", 1));
+    becomes(&3, || agent.totals().0);
+    assert_eq!(agent.banned(), ["198.18.0.1 dovecot"]);
+    agent.one_problem("there is no firewall");
+}
