@@ -8,6 +8,7 @@ mod damage;
 mod entries;
 mod overlooked;
 mod own;
+mod place;
 mod position;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
@@ -26,10 +27,11 @@ use tokio::sync::mpsc;
 use crate::filter::{Filters, Finding};
 pub use damage::Missed;
 use entries::Change;
-pub use entries::{Entries, Error, Line, Place};
+pub use entries::{Entries, Error, Line};
 use overlooked::Lookout;
 pub use overlooked::{Overlooked, Suppressed, extent, is_read, last_written, suppressed};
 pub use own::{Act, Own, OwnEntry, Told, read_own, read_story};
+pub use place::Place;
 pub use position::Position;
 use stir::Stirred;
 

@@ -3,17 +3,15 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::entries::{Entries, Error, Place, open};
+use super::entries::{Entries, Error, open};
+use super::place::Place;
 use super::position::{Position, has, seek, time};
 use crate::filter::{Filter, Filters, Unit};
-
-/// Where journald has its files, below the root: those that stay, and those that don't.
-const DIRECTORIES: [&str; 2] = ["var/log/journal", "run/log/journal"];
 
 /// Entries that are lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +27,8 @@ pub struct Missed {
 /// What has been lost since this position.
 pub(super) fn missed(place: &Place, filters: &Filters, position: &Position) -> Option<Missed> {
     let gone = gap(place, position).ok().flatten();
-    let damaged = files(place)
+    let damaged = place
+        .files()
         .into_iter()
         .filter_map(|file| damage(&file, filters, position.at));
     gone.into_iter().chain(damaged).reduce(|one, other| Missed {
@@ -57,57 +56,6 @@ fn gap(place: &Place, position: &Position) -> Result<Option<Missed>, Error> {
         until: position.at.max(next),
         why: "journal files are gone".to_owned(),
     }))
-}
-
-/// Whether journald writes to a file that may not be read. libsystemd passes over that one too.
-pub(super) fn is_closed(place: &Place) -> bool {
-    directories(place)
-        .iter()
-        .map(|directory| File::open(directory.join("system.journal")))
-        .any(|file| file.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied))
-}
-
-/// The directories around those, some of which may be missing, the outer ones first.
-pub(super) fn around(place: &Place) -> Vec<PathBuf> {
-    let Place::Root(root) = place else {
-        return Vec::new();
-    };
-    let inner = DIRECTORIES.map(|directory| root.join(directory));
-    let outer = inner.iter().filter_map(|inner| inner.parent());
-    outer.map(Path::to_owned).chain(inner.clone()).collect()
-}
-
-/// Where this system's journal files are.
-pub(super) fn directories(place: &Place) -> Vec<PathBuf> {
-    let Place::Root(root) = place else {
-        return Vec::new();
-    };
-    let machine = fs::read_to_string(root.join("etc/machine-id")).unwrap_or_default();
-    let is_ours = move |directory: &fs::DirEntry| {
-        machine.is_empty() || *directory.file_name() == *machine.trim()
-    };
-    DIRECTORIES
-        .into_iter()
-        .flat_map(|directory| fs::read_dir(root.join(directory)))
-        .flat_map(Iterator::flatten)
-        .filter(is_ours)
-        .map(|directory| directory.path())
-        .collect()
-}
-
-/// The system's journal files.
-fn files(place: &Place) -> Vec<PathBuf> {
-    let is_journal = |file: &PathBuf| {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("system") && (name.ends_with(".journal") || name.ends_with(".journal~"))
-    };
-    directories(place)
-        .into_iter()
-        .flat_map(fs::read_dir)
-        .flat_map(Iterator::flatten)
-        .map(|file| file.path())
-        .filter(is_journal)
-        .collect()
 }
 
 /// What can't be read of a file's entries behind `since`.

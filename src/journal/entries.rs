@@ -11,8 +11,8 @@ use systemd::journal::{
 };
 
 use super::Start;
-use super::damage::{around, directories, is_closed};
 use super::overlooked::{DROPPED, Lookout, Overlooked, is_read, parse};
+use super::place::Place;
 use super::position::{self, Position, time};
 use super::stir::{Stir, Stirred};
 use super::users::Users;
@@ -21,17 +21,6 @@ use crate::jail::usec;
 
 /// The largest id of a system account, as Debian, Fedora and systemd have it (`SYS_UID_MAX`, login.defs(5)).
 const SYSTEM_UID_MAX: u32 = 999;
-
-/// Which journal to read.
-#[derive(Clone, Debug)]
-pub enum Place {
-    /// This host's, or that of the system installed below a directory.
-    Root(PathBuf),
-    /// The files in a directory, perhaps another host's.
-    Directory(PathBuf),
-    /// One file, perhaps another host's.
-    File(PathBuf),
-}
 
 /// A message, and what is known of who wrote it.
 #[derive(Clone, Debug, Default)]
@@ -112,7 +101,7 @@ impl<'a> Entries<'a> {
         from: Timestamp,
         lookout: Option<Lookout>,
     ) -> Result<Self, Error> {
-        let directories = directories(place);
+        let directories = place.directories();
         let mut journal = open_for(place, filters, lookout.is_some())?;
         journal.seek_realtime_usec(usec(from))?;
         Ok(Self {
@@ -129,7 +118,7 @@ impl<'a> Entries<'a> {
 
     /// What tells that something has happened to the files.
     pub(super) fn stir(&self) -> Result<Stir, Error> {
-        Ok(Stir::new(self.journal.fd()?, around(&self.place))?)
+        Ok(Stir::new(self.journal.fd()?, self.place.around())?)
     }
 
     /// Goes to the next entry and tells its time; `None` when there is none yet.
@@ -182,11 +171,11 @@ impl<'a> Entries<'a> {
     pub(super) fn take_changes(&mut self, stirred: Stirred) -> Result<Change, Error> {
         let what = self.journal.process()?;
         let files_came_or_went = matches!(what, JournalWaitResult::Invalidate);
-        if files_came_or_went && is_closed(&self.place) {
+        if files_came_or_went && self.place.is_closed() {
             return Err(Error::Unreadable);
         }
         if files_came_or_went || stirred == Stirred::Directories {
-            let directories = directories(&self.place);
+            let directories = self.place.directories();
             if directories != self.directories {
                 self.journal = open_for(&self.place, self.filters, self.lookout.is_some())?;
                 self.directories = directories;
@@ -353,7 +342,7 @@ fn open_for(place: &Place, filters: &Filters, dropped: bool) -> Result<Journal, 
 }
 
 pub(super) fn open(place: &Place) -> Result<Journal, Error> {
-    if is_closed(place) {
+    if place.is_closed() {
         return Err(Error::Unreadable);
     }
     let bytes = |path: &'_ Path| path.as_os_str().as_bytes().to_owned();

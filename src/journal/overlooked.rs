@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Error;
-use super::entries::{Place, open};
+use super::entries::open;
+use super::place::Place;
 use super::position::time;
 use crate::filter::{Filter, Filters, Looks, shown, understood};
 use crate::jail::usec;

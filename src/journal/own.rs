@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use nix::unistd::Uid;
 use systemd::journal::Journal;
 
-use super::entries::{Error, Place, open};
+use super::entries::{Error, open};
+use super::place::Place;
 use super::position::time;
 use crate::ban::{Attempts, Ban, Bans, Cause, JailName, MAX_BANS};
 use crate::jail::usec;
