@@ -170,7 +170,7 @@ test:
 soak:
 	@tests/setup build
 	@tests/setup guests
-	SOAK=$(SOAK) $(CARGO) test --locked $(test_as_root) --test guest -- ::soak
+	SOAK=$(SOAK) $(CARGO) test --release --locked $(test_as_root) --test guest -- ::soak
 
 # The table is in target/bench.md, too, and whatever was fetched and written for it in target/bench.
 bench: build
