@@ -22,9 +22,9 @@ const MORE: Duration = Duration::from_secs(1);
 
 /// A source in the window, and its ban, may have so much of the agent's memory: what the issue of README's table of
 /// memory allows both is half of it.
-const KIB_PER_SOURCE: u64 = 1;
+pub(crate) const KIB_PER_SOURCE: u64 = 1;
 /// What the allocator keeps for itself after a burst, and one start differs from another.
-const KIB_SLACK: u64 = 6 * 1024;
+pub(crate) const KIB_SLACK: u64 = 6 * 1024;
 
 /// What the journal can tell afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +52,7 @@ pub(crate) struct Before {
 pub(crate) struct After {
     written: u64,
     counted: u64,
-    banned: u64,
+    pub(crate) banned: u64,
     pub(crate) memory: u64,
     descriptors: usize,
 }

@@ -158,12 +158,15 @@ pub(crate) fn ready_for_all(guest: &Guest) -> Result<[Undo<'_>; 3]> {
     Ok([impatient(guest)?, small_disk(guest)?, room_for_all(guest)?])
 }
 
-/// systemd's patience with the agent is 3 min, and 90 s while it starts, which is long for a test.
+/// systemd's patience with the agent is 3 min, 90 s while it starts and 30 s while it ends, which is long for a test.
 fn impatient(guest: &Guest) -> Result<Undo<'_>> {
     let drop_in = "/run/systemd/system/banjour.service.d/watchdog.conf";
     let restart = "systemctl daemon-reload; systemctl restart banjour";
     let undo = guest.undo(format!("rm {drop_in}; {restart}"));
-    guest.write(drop_in, "[Service]\nWatchdogSec=3s\nTimeoutStartSec=10s\n")?;
+    guest.write(
+        drop_in,
+        "[Service]\nWatchdogSec=3s\nTimeoutStartSec=10s\nTimeoutStopSec=5s\n",
+    )?;
     guest.sh(restart)?;
     Ok(undo)
 }

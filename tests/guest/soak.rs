@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use jiff::SignedDuration;
 
+use crate::before::{KIB_PER_SOURCE, KIB_SLACK};
 use crate::faults::{mess, protects, ready_for_all};
 use crate::host::Guest;
 use crate::load::Dice;
@@ -18,8 +19,8 @@ const LENGTH: &str = "30m";
 /// Attempts and bans are over so soon that there are as many in the last round as there were when the first were over.
 const JAIL: &str = "[jail.dovecot]\nwindow = \"5min\"\nban-time = \"5min\"\nban-time-factor = 1\n";
 const WINDOW: Duration = Duration::from_mins(5);
-/// From then on, memory may differ by so much: rounds are not all alike.
-const KIB_DRIFT: u64 = 4 * 1024;
+/// What is remembered of a source that was banned once, for weeks.
+const BYTES_PER_BANNED: u64 = 128;
 
 /// Whether somebody wants it.
 pub(crate) fn is_wanted() -> bool {
@@ -43,12 +44,15 @@ fn soak(guest: &Guest) -> Result<()> {
         eprintln!("{guest}: round {round}, {}s: {after}", elapsed.as_secs());
         // Twice as long: attempts, and then bans.
         if elapsed > 2 * WINDOW {
-            let settled = *settled.get_or_insert(after.memory);
+            let settled = settled.get_or_insert(after.memory + KIB_SLACK);
+            // A round that took long has brought many.
+            let allowed = *settled + after.banned * KIB_PER_SOURCE;
             ensure!(
-                after.memory <= settled + KIB_DRIFT,
-                "{} KiB of memory, {settled} when the first attempts were over",
+                after.memory <= allowed,
+                "{} KiB of memory, and {allowed} is what it may take since the first attempts were over",
                 after.memory
             );
+            *settled += after.banned * BYTES_PER_BANNED / 1024;
         }
         if elapsed >= length {
             break;
