@@ -3,10 +3,11 @@
 
 mod reading;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
+use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use crate::ban::JailName;
@@ -33,8 +34,8 @@ pub struct Findings {
     pub entries: u64,
     /// Those that say something of a login.
     pub matched: u64,
-    /// By source, in all the time that the journal covers.
-    pub sources: BTreeMap<Source, Seen>,
+    /// By source, in order, in all the time that the journal covers.
+    pub sources: IndexMap<Source, Seen>,
     /// Bans that would have been, by time.
     pub bans: Vec<Sentence>,
     /// By filter.
@@ -52,8 +53,8 @@ pub struct Seen {
     pub failures: u32,
     /// Logins.
     pub successes: u64,
-    /// The names that it gave.
-    pub users: BTreeSet<String>,
+    /// The names that it gave, in order. There may be millions of sources, most of which give one.
+    pub users: Vec<String>,
 }
 
 /// Entries that a filter understood.
@@ -141,6 +142,7 @@ fn judge(found: impl Iterator<Item = Finding>, config: &Config, ignored: &List) 
     for (source, seen) in &mut findings.sources {
         seen.failures = all.attempts(*source);
     }
+    findings.sources.sort_unstable_keys();
     findings
 }
 
@@ -178,9 +180,9 @@ impl Findings {
         }
         if let Some(user) = &evidence.user
             && seen.users.len() < MAX_USERS
-            && !seen.users.contains(user)
+            && let Err(place) = seen.users.binary_search(user)
         {
-            seen.users.insert(user.clone());
+            seen.users.insert(place, user.clone());
         }
     }
 
