@@ -94,15 +94,17 @@ fn a_clock_that_is_set_has_the_kernel_count_anew(guest: &Guest) -> Result<()> {
     guest.expect_closed(source)
 }
 
-/// Sets the machine's clock, which guests share, to what it is: `ADJ_SETOFFSET` with nothing to add (adjtimex(2)).
+/// Sets the machine's clock, which guests share, to a nanosecond later: `ADJ_SETOFFSET | ADJ_NANO` (adjtimex(2)). In `struct timex`,
+/// `time` comes after nine words of eight bytes, the first of which is `modes`.
 fn set_clock() -> Result<()> {
     let number = match ARCH {
         "x86_64" => 159,
         "aarch64" => 171,
         other => bail!("what is adjtimex(2) on {other}?"),
     };
-    let script =
-        format!("$timex = pack('I x4 q x200', 0x100, 0); exit(syscall({number}, $timex) < 0)");
+    let script = format!(
+        "$timex = pack('q9 q q x200', 0x2100, (0) x 8, 0, 1); exit(syscall({number}, $timex) < 0)"
+    );
     let set = Command::new("perl").args(["-e", &script]).status()?;
     ensure!(set.success(), "the clock could not be set: {set}");
     Ok(())
