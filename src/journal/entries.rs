@@ -171,9 +171,6 @@ impl<'a> Entries<'a> {
     pub(super) fn take_changes(&mut self, stirred: Stirred) -> Result<Change, Error> {
         let what = self.journal.process()?;
         let files_came_or_went = matches!(what, JournalWaitResult::Invalidate);
-        if files_came_or_went && self.place.is_closed() {
-            return Err(Error::Unreadable);
-        }
         if files_came_or_went || stirred == Stirred::Directories {
             let directories = self.place.directories();
             if directories != self.directories {
@@ -181,6 +178,9 @@ impl<'a> Entries<'a> {
                 self.directories = directories;
                 return Ok(Change::Place);
             }
+        }
+        if files_came_or_went && self.place.is_closed() {
+            return Err(Error::Unreadable);
         }
         Ok(match what {
             JournalWaitResult::Nop => Change::Nothing,

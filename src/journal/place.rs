@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use itertools::Itertools;
 
 /// Where journald has its files, below the root: those that stay, and those that don't.
 const DIRECTORIES: [&str; 2] = ["var/log/journal", "run/log/journal"];
+/// Where these are made, if there are none.
+const AROUND: [&str; 2] = ["var/log", "run/log"];
 
 /// Which journal to read.
 #[derive(Clone, Debug)]
@@ -45,9 +47,8 @@ impl Place {
         let Self::Root(root) = self else {
             return Vec::new();
         };
-        let inner = DIRECTORIES.map(|directory| root.join(directory));
-        let outer = inner.iter().filter_map(|inner| inner.parent());
-        outer.map(Path::to_owned).chain(inner.clone()).collect()
+        let all = AROUND.into_iter().chain(DIRECTORIES);
+        all.map(|directory| root.join(directory)).collect()
     }
 
     /// Whether journald writes to a file that may not be read. libsystemd passes over that one too.

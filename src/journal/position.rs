@@ -60,16 +60,19 @@ pub(super) fn is_at(journal: &Journal, position: &Position) -> bool {
 /// Whether it is a copy of that. What journald has in /run it copies to /var, where entries are numbered anew (`s=` names the
 /// numbering, `i=` is the number); the rest of their cursors stays: boot, times, and a hash of all fields.
 fn is_copy(journal: &Journal, position: &Position) -> bool {
-    let parts = |cursor: &str| -> Option<(String, String)> {
-        let (numbering, number_and_rest) = cursor.split_once(";i=")?;
-        let (_, rest) = number_and_rest.split_once(";b=")?;
-        Some((numbering.to_owned(), rest.to_owned()))
+    time(journal).is_ok_and(|at| at == position.at)
+        && journal
+            .cursor()
+            .is_ok_and(|cursor| differ_in_number_alone(&cursor, &position.cursor))
+}
+
+fn differ_in_number_alone(one: &str, other: &str) -> bool {
+    let parts = |cursor| -> Option<(&str, &str)> {
+        let (numbering, rest) = str::split_once(cursor, ";i=")?;
+        Some((numbering, rest.split_once(";b=")?.1))
     };
-    let same_time = time(journal).is_ok_and(|at| at == position.at);
-    let here = same_time.then(|| journal.cursor().ok());
-    let here = here.flatten().and_then(|cursor| parts(&cursor));
-    here.zip(parts(&position.cursor))
-        .is_some_and(|(here, there)| here.0 != there.0 && here.1 == there.1)
+    let both = parts(one).zip(parts(other));
+    both.is_some_and(|(one, other)| one.0 != other.0 && one.1 == other.1)
 }
 
 /// The time of the entry at hand.
