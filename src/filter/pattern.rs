@@ -40,7 +40,7 @@ const MAX_ATTEMPTS: u32 = 1000;
 const MAX_REGEX: usize = 64 * 1024;
 
 /// Compiled, a pattern is an automaton of no more than this many bytes; the largest one that is shipped takes a tenth of it.
-const MAX_AUTOMATON: usize = 256 * 1024;
+const MAX_COMPILED: usize = 256 * 1024;
 
 /// The captures that a pattern may have. `method` and `service` are for people who read (`banjour test`, `banjour report`).
 const CAPTURES: [&str; 10] = [
@@ -161,7 +161,7 @@ impl Pattern {
         };
         let regex = RegexBuilder::new(&file.regex)
             .unicode(false)
-            .size_limit(MAX_AUTOMATON)
+            .size_limit(MAX_COMPILED)
             .build()
             .map_err(|e| Error::Regex {
                 pattern: file.name.clone(),
