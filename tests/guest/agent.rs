@@ -212,12 +212,9 @@ impl Guest {
         wait_for(&format!("the kernel to let {source} in"), SOON, || {
             Ok(!self.kernel_has(source)?)
         })?;
-        let open = self.attackers.open_ports(source)?;
-        ensure!(
-            open == Service::ALL.map(Service::port),
-            "only ports {open:?} answer {source}"
-        );
-        Ok(())
+        at_once(&Service::ALL.map(Service::port), |&port| {
+            self.attackers.expect_answer(source, port)
+        })
     }
 
     /// Fails unless the source is not banned any more, soon, and gets in.

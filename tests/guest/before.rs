@@ -124,6 +124,13 @@ impl Before {
         );
         expect_banned(guest, &guilty, attempts)?;
         guest.expect_exactly_the_bans(DONE)?;
+        // Whose disk is back, opens its files again within seconds.
+        wait_for("the state to be saved", DONE, || {
+            let problems = guest.problems()?;
+            Ok(!problems
+                .iter()
+                .any(|problem| problem.contains("cannot save state")))
+        })?;
         let (memory, descriptors) = self.expect_no_growth(guest, attempts.len() as u64)?;
         Ok(After {
             written,

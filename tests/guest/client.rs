@@ -16,6 +16,8 @@ use crate::wire::Wire;
 
 /// A packet takes well under a millisecond here: who has not answered by then was dropped.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
+/// Where an answer is due, a busy machine may take its time.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The kernel refuses by itself, without any program.
 const REFUSE_TIMEOUT: Duration = Duration::from_millis(20);
 /// An open port answers a good deal sooner.
@@ -122,6 +124,13 @@ impl Origin {
         self.answers(source, port, CONNECT_TIMEOUT)
     }
 
+    /// Fails unless it is answered, however busy the machine is.
+    pub(crate) fn expect_answer(&self, source: IpAddr, port: u16) -> Result<()> {
+        let answered = self.answers(source, port, PATIENCE)?;
+        ensure!(answered, "port {port} does not answer {source}");
+        Ok(())
+    }
+
     /// The same, asked in a hurry: who wants to find a moment in which a port is open must try often.
     pub(crate) fn knock(&self, source: IpAddr, port: u16) -> Result<bool> {
         self.answers(source, port, KNOCK_TIMEOUT)
@@ -165,7 +174,7 @@ impl Origin {
     /// Opens a connection and reads the greeting.
     pub(crate) fn open(&self, source: IpAddr, service: Service) -> Result<Session> {
         let stream = self
-            .connect(source, service.port(), CONNECT_TIMEOUT)?
+            .connect(source, service.port(), PATIENCE)?
             .with_context(|| format!("connect from {source} to {service:?}"))?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         stream.set_nodelay(true)?;
