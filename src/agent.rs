@@ -230,7 +230,10 @@ impl Agent {
 
     fn heed(&mut self, event: Event) {
         match event {
-            Event::Opened => self.problems.set(Kind::Journal, None),
+            Event::Opened => {
+                self.keeper.read_again();
+                self.problems.set(Kind::Journal, None);
+            }
             Event::Batch(batch) => {
                 for finding in &batch.findings {
                     if let Finding::Trouble(trouble) = finding {
@@ -250,13 +253,8 @@ impl Agent {
                 self.lose(Kind::Missed, text);
             }
             Event::Failed(error) => {
-                self.keeper.read_again();
-                self.problems.set(
-                    Kind::Journal,
-                    Some(format!(
-                        "cannot read the journal, nobody gets banned: {error}"
-                    )),
-                );
+                let text = format!("cannot read the journal, nobody gets banned: {error}");
+                self.problems.set(Kind::Journal, Some(text));
             }
         }
     }

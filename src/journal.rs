@@ -49,8 +49,11 @@ const MAX_ENTRIES: u32 = 20_000;
 /// Batches that wait for the agent. Beyond that the reader waits, and journald's files keep the rest.
 const QUEUE: usize = 4;
 
-/// How long to wait after libsystemd failed.
+/// How long to wait after libsystemd failed …
 const RETRY: Duration = Duration::from_secs(1);
+/// … so often in a row. Before that the journal is opened again at once: what journald throws away it empties as well, and who
+/// is about to read that finds nonsense, in files that are gone for who comes now.
+const TRIES: u32 = 3;
 
 /// Where to begin.
 #[derive(Clone, Debug)]
@@ -77,7 +80,7 @@ pub struct Batch {
 /// What the reader tells.
 #[derive(Debug)]
 pub enum Event {
-    /// The journal is open.
+    /// The journal is open, and is read from the start.
     Opened,
     /// Entries were read.
     Batch(Batch),
@@ -96,38 +99,62 @@ pub fn spawn(
     root: PathBuf,
     filters: Arc<Filters>,
     others: Arc<Filters>,
-    mut start: Start,
+    start: Start,
 ) -> io::Result<mpsc::Receiver<Event>> {
     let (events, receiver) = mpsc::channel(QUEUE);
     thread::Builder::new()
         .name("journal".to_owned())
         .spawn(move || {
-            let place = Place::Root(root);
-            if let Some(position) = start.position.clone() {
-                look_for_damage(
-                    place.clone(),
-                    Arc::clone(&filters),
-                    position,
-                    events.clone(),
-                );
-            }
-            while let Err(error) = read(&place, &filters, &others, &mut start, &events) {
-                let Ok(()) = events.blocking_send(Event::Failed(error.to_string())) else {
-                    return;
-                };
-                thread::sleep(RETRY);
-            }
+            read_whatever_happens(&Place::Root(root), &filters, &others, start, &events);
         })?;
     Ok(receiver)
 }
 
+/// Reads until the receiver is gone.
+fn read_whatever_happens(
+    place: &Place,
+    filters: &Arc<Filters>,
+    others: &Arc<Filters>,
+    mut start: Start,
+    events: &mpsc::Sender<Event>,
+) {
+    let mut failures = 0;
+    loop {
+        // Whatever failed once may have lost something.
+        if failures <= 1
+            && let Some(position) = start.position.clone()
+        {
+            look_for_damage(place, filters, position, events);
+        }
+        let opened = Instant::now();
+        let Err(error) = read(place, filters, others, &mut start, events) else {
+            return;
+        };
+        failures = if opened.elapsed() < RETRY {
+            failures + 1
+        } else {
+            1
+        };
+        if failures >= TRIES {
+            if events
+                .blocking_send(Event::Failed(error.to_string()))
+                .is_err()
+            {
+                return;
+            }
+            thread::sleep(RETRY);
+        }
+    }
+}
+
 /// Looks for what was lost since this position, however long that takes, beside the reader.
 fn look_for_damage(
-    place: Place,
-    filters: Arc<Filters>,
+    place: &Place,
+    filters: &Arc<Filters>,
     position: Position,
-    events: mpsc::Sender<Event>,
+    events: &mpsc::Sender<Event>,
 ) {
+    let (place, filters, events) = (place.clone(), Arc::clone(filters), events.clone());
     let look = move || {
         if let Some(missed) = damage::missed(&place, &filters, &position) {
             let _ = events.blocking_send(Event::Missed(missed));

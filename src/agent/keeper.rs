@@ -323,7 +323,6 @@ impl Keeper {
         }
         self.config = config;
         self.lift_groundless();
-        self.read_again();
     }
 
     /// The journal is about to be read again from before the position.

@@ -346,7 +346,7 @@ pub(super) fn open(place: &Place) -> Result<Journal, Error> {
         return Err(Error::Unreadable);
     }
     let bytes = |path: &'_ Path| path.as_os_str().as_bytes().to_owned();
-    let journal = match place {
+    let mut journal = match place {
         Place::Root(root) if root == Path::new("/") => {
             let journal = OpenOptions::default()
                 .system(true)
@@ -366,7 +366,9 @@ pub(super) fn open(place: &Place) -> Result<Journal, Error> {
         }
         Place::File(file) => OpenFilesOptions::default().open_files([bytes(file)])?,
     };
-    // Watch before the first look, so that nothing written meanwhile goes without a notification.
+    // Watch before the first look, so that nothing written meanwhile goes without a notification, …
     journal.fd()?;
+    // … and a file that got another name while the directories were gone through is found before what follows it is read.
+    journal.process()?;
     Ok(journal)
 }

@@ -136,6 +136,21 @@ impl Journal {
         archived
     }
 
+    /// Throws archived files away as journald does, but for the last.
+    pub(crate) fn vacuum(&self) {
+        let before = self.files();
+        let status = Command::new("journalctl")
+            .args(["--quiet", "--vacuum-files=1", "--directory"])
+            .arg(&self.directory)
+            .status();
+        assert!(status.unwrap().success());
+        assert!(self.files() < before);
+    }
+
+    fn files(&self) -> usize {
+        fs::read_dir(&self.directory).unwrap().count()
+    }
+
     /// Writes an entry as journald does, with time to look `meanwhile`: it has its place among all entries, and is then
     /// linked to its unit, the name of which the file knows already.
     pub(crate) fn write_slowly(&self, entry: &Entry, meanwhile: impl FnOnce()) {
