@@ -136,7 +136,7 @@ pub(crate) const FIREWALLD: [Fault; 5] = [
     ),
 ];
 
-pub(crate) const AGENT: [Fault; 4] = [
+pub(crate) const AGENT: [Fault; 5] = [
     fault(
         "agent stopped again and again",
         Agent::Ends,
@@ -154,6 +154,20 @@ pub(crate) const AGENT: [Fault; 4] = [
              systemctl restart --no-block banjour; sleep $delay
          done",
     ),
+    // Files get other names while it looks which there are.
+    Fault {
+        journal: Journal::Killed(4 * DELAYS as u64),
+        ..fault(
+            "journald killed while the agent starts",
+            Agent::Ends,
+            "for delay in DELAYS DELAYS DELAYS DELAYS; do
+                 systemctl kill --signal=KILL banjour || true
+                 systemctl restart --no-block banjour; sleep 0.0${delay#0.}
+                 systemctl kill --signal=KILL systemd-journald; sleep $delay
+                 systemctl reset-failed systemd-journald
+             done",
+        )
+    },
     // Nobody but systemd's watchdog helps.
     fault(
         "agent hung",
