@@ -3,6 +3,7 @@
 //! before the bans and counts that it stands for. Writing has a thread of its own: a slow disk delays no ban.
 
 mod open;
+mod rows;
 mod write;
 mod writer;
 
@@ -25,6 +26,7 @@ use crate::policy::MemoryKey;
 use crate::source::Source;
 use crate::trust::{Pair, Standing};
 pub use open::Aside;
+pub use rows::Rows;
 use write::write;
 pub use writer::{Event, Writer};
 
@@ -113,19 +115,19 @@ pub struct Changes {
     /// A new position.
     pub position: Option<Position>,
     /// Bans that are new, or gone (`None`).
-    pub bans: BTreeMap<Key, Option<Ban>>,
+    pub bans: Rows<Key, Option<Ban>>,
     /// See [`Saved::settled`].
-    pub settled: BTreeMap<Key, Timestamp>,
+    pub settled: Rows<Key, Timestamp>,
     /// See [`Saved::totals`].
     pub totals: BTreeMap<JailName, Totals>,
     /// Somebody else keeps banned sources out.
     pub holder: Option<Backend>,
     /// See [`Saved::customers`].
-    pub customers: BTreeMap<Pair, Timestamp>,
+    pub customers: Rows<Pair, Timestamp>,
     /// Bans to be remembered, or forgotten (`None`).
-    pub history: BTreeMap<Source, Option<Past>>,
+    pub history: Rows<Source, Option<Past>>,
     /// See [`Saved::memories`].
-    pub memories: BTreeMap<MemoryKey, Memory>,
+    pub memories: Rows<MemoryKey, Memory>,
     /// See [`Saved::habits`].
     pub habits: BTreeMap<JailName, String>,
     /// What was settled, or heard of last, before then matters no more: no jail's window reaches back to it.

@@ -1,5 +1,7 @@
 //! Which names each source has tried of late, for the admin who asks. Nothing is decided by it. Pure.
 
+use std::sync::Arc;
+
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
@@ -17,11 +19,11 @@ const MAX_NAME: usize = 64;
 /// Ends a name. No client can write it: filters take control characters out of names.
 const END: char = '\0';
 
-/// The last names that somebody has tried, each once, last the one tried last. In one piece, since a hundred thousand bans
-/// may have some each.
+/// The last names that somebody has tried, each once, last the one tried last. In one piece, and cheap to copy, since a
+/// hundred thousand bans may have some each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<String>", into = "Vec<String>")]
-pub struct Names(Box<str>);
+pub struct Names(Arc<str>);
 
 /// The names that sources have tried.
 #[derive(Debug)]

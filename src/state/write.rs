@@ -24,7 +24,7 @@ pub(super) fn write(to: &Transaction<'_>, changes: &Changes) -> rusqlite::Result
     if changes.whole {
         to.execute_batch(EMPTY)?;
     }
-    for ((source, jail), ban) in &changes.bans {
+    for ((source, jail), ban) in changes.bans.iter() {
         let (source, jail) = (source.to_string(), &**jail);
         match ban {
             Some(ban) => to
@@ -41,7 +41,7 @@ pub(super) fn write(to: &Transaction<'_>, changes: &Changes) -> rusqlite::Result
                 .execute(params![source, jail])?,
         };
     }
-    for ((source, jail), until) in &changes.settled {
+    for ((source, jail), until) in changes.settled.iter() {
         to.prepare_cached("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)")?
             .execute(params![source.to_string(), &**jail, until.as_microsecond()])?;
     }
@@ -59,11 +59,11 @@ pub(super) fn write(to: &Transaction<'_>, changes: &Changes) -> rusqlite::Result
         to.prepare_cached("INSERT OR REPLACE INTO holder VALUES (0, ?)")?
             .execute([holder.as_str()])?;
     }
-    for ((source, user), at) in &changes.customers {
+    for ((source, user), at) in changes.customers.iter() {
         to.prepare_cached("INSERT OR REPLACE INTO customer VALUES (?, ?, ?)")?
             .execute(params![source.to_string(), &**user, at.as_microsecond()])?;
     }
-    for (source, past) in &changes.history {
+    for (source, past) in changes.history.iter() {
         let source = source.to_string();
         match past {
             Some(Past { bans, since, until }) => to
@@ -79,7 +79,7 @@ pub(super) fn write(to: &Transaction<'_>, changes: &Changes) -> rusqlite::Result
                 .execute([source])?,
         };
     }
-    for ((source, jail, standing), memory) in &changes.memories {
+    for ((source, jail, standing), memory) in changes.memories.iter() {
         let (customer, heard) = (*standing as u8, memory.heard.as_microsecond());
         to.prepare_cached("INSERT OR REPLACE INTO memory VALUES (?, ?, ?, ?, ?)")?
             .execute(params![
