@@ -266,7 +266,9 @@ impl<'a> Reader<'a> {
                 break;
             }
             let Some(at) = at else { break };
-            if let Err(error) = self.entries.read(at, &mut findings) {
+            if let Err(error) = self.entries.read(at, &mut findings)
+                && again.is_none()
+            {
                 self.skip(at, &error);
             }
             last = Some(at);
@@ -311,7 +313,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An entry that can't be read is lost, and those behind it are not.
+    /// A new entry that can't be read is lost, and those behind it are not.
     fn skip(&mut self, at: Timestamp, error: &Error) {
         let missed = self.damaged.get_or_insert_with(|| Missed {
             from: at,
