@@ -1,8 +1,15 @@
 //! The journal as it is read while others write it.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
+
+use banjour::config::Config;
+use banjour::filter::Finding;
+use banjour::journal::{Entries, Place};
+use jiff::Timestamp;
 
 use crate::host::{Host, becomes};
 use crate::journal::{Entry, Journal, MACHINE, now};
@@ -109,4 +116,68 @@ fn a_journal_that_is_kept_no_more_is_read_where_it_goes_on() {
     becomes(&3, || agent.totals().0);
     assert_eq!(agent.banned(), ["198.18.0.1 dovecot"]);
     agent.one_problem("there is no firewall");
+}
+
+/// journald gives its file another name and begins the next one, while somebody goes through the directory and is past that
+/// name already.
+#[test]
+fn a_file_that_gets_another_name_while_the_journal_is_opened_is_read() {
+    let host = Host::new();
+    let from = Timestamp::now();
+    let elsewhere = Journal::begin_in(host.path("elsewhere"), now());
+    let source = |n: usize| format!("198.18.0.{n}");
+    let files: Vec<PathBuf> = (0..100)
+        .map(|n| {
+            elsewhere.write(&Entry::imap(&source(n), 1));
+            elsewhere.rotate()
+        })
+        .collect();
+    let directory = host.journal.directory();
+    let current = last_of_many(directory);
+    let place = Place::Root(host.path(""));
+    let filters = Config::load(&host.path("")).unwrap().filters;
+    let read = || {
+        let mut entries = Entries::open(&place, &filters, from).unwrap();
+        let mut findings = Vec::new();
+        while let Some(at) = entries.advance().unwrap() {
+            entries.read(at, &mut findings).unwrap();
+        }
+        let sources = findings.iter().map(|finding| match finding {
+            Finding::Evidence(evidence) => evidence.source.to_string(),
+            Finding::Trouble(trouble) => panic!("{trouble:?}"),
+        });
+        sources.collect::<Vec<_>>()
+    };
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            for file in &files {
+                fs::rename(file, &current).unwrap();
+                thread::sleep(Duration::from_millis(5));
+                fs::rename(&current, directory.join(file.file_name().unwrap())).unwrap();
+            }
+        });
+        while !writing.is_finished() {
+            let read = read();
+            assert_eq!(read, (0..read.len()).map(source).collect::<Vec<_>>());
+        }
+    });
+    assert_eq!(read().len(), files.len());
+}
+
+/// Fills a directory, so that it takes a while to go through, and tells the path of a journal file that comes late then.
+fn last_of_many(directory: &Path) -> PathBuf {
+    for n in 0..20_000 {
+        fs::write(directory.join(format!("{n:064}")), "").unwrap();
+    }
+    for n in 0..64 {
+        fs::write(directory.join(format!("user-{n}.journal")), "").unwrap();
+    }
+    let all = fs::read_dir(directory).unwrap();
+    let mut all: Vec<PathBuf> = all.map(|entry| entry.unwrap().path()).collect();
+    all.retain(|path| path.file_name().unwrap().as_bytes().starts_with(b"user-"));
+    let last = all.pop().unwrap();
+    for other in all {
+        fs::remove_file(other).unwrap();
+    }
+    last
 }
