@@ -4,6 +4,8 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use banjour::config::Config;
 use banjour::filter::Finding;
@@ -18,6 +20,8 @@ const HOUR: u64 = 3_600_000_000;
 const SOURCES: usize = 1500;
 /// Attempts that a reader has not read to the end when nobody takes what it has read.
 const MORE_THAN_WAITS: usize = 8000;
+/// Long enough to read a thousand of them, however busy the machine is.
+const A_BATCH: Duration = Duration::from_secs(3);
 
 fn host() -> Host {
     let host = Host::new();
@@ -143,6 +147,8 @@ fn files_that_are_thrown_away_while_they_are_read_stop_nobody_and_are_told() {
     until("the reader waits", || {
         (events.capacity() == 0).then_some(())
     });
+    // It is still reading what nobody has room for.
+    thread::sleep(A_BATCH);
     host.journal.vacuum();
     let is_last = |finding: &Finding| matches!(finding, Finding::Evidence(evidence) if evidence.source.to_string() == LAST);
     let (mut is_read, mut is_told) = (false, false);
