@@ -122,15 +122,15 @@ fn read_whatever_happens(
     loop {
         // Whatever failed once may have lost something.
         if failures <= 1
-            && let Some(position) = start.position.clone()
+            && let Some(position) = &start.position
         {
             look_for_damage(place, filters, position, events);
         }
-        let opened = Instant::now();
+        let begun = Instant::now();
         let Err(error) = read(place, filters, others, &mut start, events) else {
             return;
         };
-        failures = if opened.elapsed() < RETRY {
+        failures = if begun.elapsed() < RETRY {
             failures + 1
         } else {
             1
@@ -151,10 +151,11 @@ fn read_whatever_happens(
 fn look_for_damage(
     place: &Place,
     filters: &Arc<Filters>,
-    position: Position,
+    position: &Position,
     events: &mpsc::Sender<Event>,
 ) {
-    let (place, filters, events) = (place.clone(), Arc::clone(filters), events.clone());
+    let (place, filters) = (place.clone(), Arc::clone(filters));
+    let (position, events) = (position.clone(), events.clone());
     let look = move || {
         if let Some(missed) = damage::missed(&place, &filters, &position) {
             let _ = events.blocking_send(Event::Missed(missed));

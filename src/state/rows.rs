@@ -1,13 +1,11 @@
 //! Rows on their way to the disk.
 
-use std::mem;
-
 /// So many more than there were when they were last gone through are let in before they are gone through again.
 const SURPLUS: usize = 4096;
 
 /// Keys with a word on each, where the last one counts. In one piece of memory: while the disk is behind an attack these are
 /// many, and when they are written, all that they took is free again. The nodes of a tree would leave holes between what stays.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Rows<K, V> {
     all: Vec<(K, V)>,
     /// How many were left when they were last gone through.
@@ -34,11 +32,10 @@ impl<K: Ord, V> Rows<K, V> {
 
     /// However long the disk refuses, there are not more rows than about twice the keys.
     fn leave_the_last_words(&mut self) {
-        let mut all = mem::take(&mut self.all);
-        all.reverse();
-        all.sort_by(|(one, _), (other, _)| one.cmp(other));
-        all.dedup_by(|(key, _), (before, _)| key == before);
-        (self.distinct, self.all) = (all.len(), all);
+        self.all.reverse();
+        self.all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.all.dedup_by(|(key, _), (before, _)| key == before);
+        self.distinct = self.all.len();
     }
 }
 

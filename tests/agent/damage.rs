@@ -4,12 +4,6 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
-
-use banjour::config::Config;
-use banjour::filter::Finding;
-use banjour::journal::{Event, Start, spawn};
 
 use crate::daemon::Agent;
 use crate::helper::Kind;
@@ -18,10 +12,6 @@ use crate::journal::{Entry, now};
 
 const HOUR: u64 = 3_600_000_000;
 const SOURCES: usize = 1500;
-/// Attempts that a reader has not read to the end when nobody takes what it has read.
-const MORE_THAN_WAITS: usize = 8000;
-/// Long enough to read a thousand of them, however busy the machine is.
-const A_BATCH: Duration = Duration::from_secs(3);
 
 fn host() -> Host {
     let host = Host::new();
@@ -117,50 +107,6 @@ fn a_rotation_alone_loses_nothing() {
     becomes(&4, || agent.totals().0);
     goes_on(&agent);
     assert_eq!(agent.problems(), [""; 0]);
-}
-
-/// journald empties what it throws away, whoever reads it.
-#[test]
-fn files_that_are_thrown_away_while_they_are_read_stop_nobody_and_are_told() {
-    const LAST: &str = "198.18.0.4";
-    let host = host();
-    let start = Start {
-        from: jiff::Timestamp::now(),
-        position: None,
-    };
-    for (source, attempts) in [
-        ("198.18.0.1", MORE_THAN_WAITS),
-        ("198.18.0.2", 1),
-        ("198.18.0.3", 1),
-    ] {
-        for _ in 0..attempts {
-            host.journal.write(&Entry::imap(source, 1));
-        }
-        host.journal.rotate();
-    }
-    host.journal.write(&Entry::imap(LAST, 1));
-    host.journal.until_written();
-    let Config {
-        filters, others, ..
-    } = Config::load(&host.path("")).unwrap();
-    let mut events = spawn(host.path(""), filters, others, start).unwrap();
-    until("the reader waits", || {
-        (events.capacity() == 0).then_some(())
-    });
-    // It is still reading what nobody has room for.
-    thread::sleep(A_BATCH);
-    host.journal.vacuum();
-    let is_last = |finding: &Finding| matches!(finding, Finding::Evidence(evidence) if evidence.source.to_string() == LAST);
-    let (mut is_read, mut is_told) = (false, false);
-    until("the last one is read, and the loss told", || {
-        match events.try_recv() {
-            Ok(Event::Batch(batch)) => is_read |= batch.findings.iter().any(is_last),
-            Ok(Event::Missed(missed)) => is_told |= missed.why == "journal files are gone",
-            Ok(Event::Failed(error)) => panic!("{error}"),
-            Ok(Event::Opened) | Err(_) => {}
-        }
-        (is_read && is_told).then_some(())
-    });
 }
 
 /// An archived file with attempts of many sources, and an agent that has read none of them.

@@ -8,14 +8,18 @@ use std::time::Duration;
 
 use banjour::config::Config;
 use banjour::filter::Finding;
-use banjour::journal::{Entries, Place};
+use banjour::journal::{Entries, Event, Place, Start, spawn};
 use jiff::Timestamp;
 
-use crate::host::{Host, becomes};
+use crate::host::{Host, becomes, until};
 use crate::journal::{Entry, Journal, MACHINE, now};
 
 /// Long enough for the agent, which looks every 4 ms while somebody guesses, to have looked.
 const A_LOOK: Duration = Duration::from_millis(300);
+/// Attempts that a reader has not read to the end when nobody takes what it has read.
+const MORE_THAN_WAITS: usize = 8000;
+/// Long enough to read a thousand of them, however busy the machine is.
+const A_BATCH: Duration = Duration::from_secs(3);
 
 /// libsystemd counts an entry as soon as it has its place, and does not look for it again before another comes.
 #[test]
@@ -180,4 +184,48 @@ fn last_of_many(directory: &Path) -> PathBuf {
         fs::remove_file(other).unwrap();
     }
     last
+}
+
+/// journald empties what it throws away, whoever reads it.
+#[test]
+fn files_that_are_thrown_away_while_they_are_read_stop_nobody_and_are_told() {
+    const LAST: &str = "198.18.0.4";
+    let host = Host::new();
+    let start = Start {
+        from: Timestamp::now(),
+        position: None,
+    };
+    for (source, attempts) in [
+        ("198.18.0.1", MORE_THAN_WAITS),
+        ("198.18.0.2", 1),
+        ("198.18.0.3", 1),
+    ] {
+        for _ in 0..attempts {
+            host.journal.write(&Entry::imap(source, 1));
+        }
+        host.journal.rotate();
+    }
+    host.journal.write(&Entry::imap(LAST, 1));
+    host.journal.until_written();
+    let Config {
+        filters, others, ..
+    } = Config::load(&host.path("")).unwrap();
+    let mut events = spawn(host.path(""), filters, others, start).unwrap();
+    until("the reader waits", || {
+        (events.capacity() == 0).then_some(())
+    });
+    // It is still reading what nobody has room for.
+    thread::sleep(A_BATCH);
+    host.journal.vacuum();
+    let is_last = |finding: &Finding| matches!(finding, Finding::Evidence(evidence) if evidence.source.to_string() == LAST);
+    let (mut is_read, mut is_told) = (false, false);
+    until("the last one is read, and the loss told", || {
+        match events.try_recv() {
+            Ok(Event::Batch(batch)) => is_read |= batch.findings.iter().any(is_last),
+            Ok(Event::Missed(missed)) => is_told |= missed.why == "journal files are gone",
+            Ok(Event::Failed(error)) => panic!("{error}"),
+            Ok(Event::Opened) | Err(_) => {}
+        }
+        (is_read && is_told).then_some(())
+    });
 }

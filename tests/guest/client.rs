@@ -124,16 +124,16 @@ impl Origin {
         self.answers(source, port, CONNECT_TIMEOUT)
     }
 
-    /// Fails unless it is answered, however busy the machine is.
+    /// The same, asked in a hurry: who wants to find a moment in which a port is open must try often.
+    pub(crate) fn knock(&self, source: IpAddr, port: u16) -> Result<bool> {
+        self.answers(source, port, KNOCK_TIMEOUT)
+    }
+
+    /// Fails unless a connection to the port is answered, however busy the machine is.
     pub(crate) fn expect_answer(&self, source: IpAddr, port: u16) -> Result<()> {
         let answered = self.answers(source, port, PATIENCE)?;
         ensure!(answered, "port {port} does not answer {source}");
         Ok(())
-    }
-
-    /// The same, asked in a hurry: who wants to find a moment in which a port is open must try often.
-    pub(crate) fn knock(&self, source: IpAddr, port: u16) -> Result<bool> {
-        self.answers(source, port, KNOCK_TIMEOUT)
     }
 
     fn answers(&self, source: IpAddr, port: u16, patience: Duration) -> Result<bool> {
